@@ -1,0 +1,30 @@
+"""Token mixers: one file = one mixer = its class `Mixer`; a name is the name of the file.
+
+Every mixer keeps one contract, and its state is a NamedTuple of tensors whose first axis is the
+batch:
+
+* `mixer(x, mask=None) -> y`: bidirectional, `x` and `y` `[B, T, D]`, `mask` bool `[B, T]`, True =
+real;
+* `mixer.causal(x, mask=None, state=None) -> (y, state)`: token t sees the state and tokens <= t;
+* `mixer.step(x, state) -> (y, state)`: one token, `x` and `y` `[B, D]`;
+* `mixer.prefix(x, mask=None) -> state`: the state after reading `x`, without computing outputs.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+
+def available() -> list[str]:
+    """Names of the mixers in this folder."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+
+
+def create(name: str, dim: int, heads: int, **words: Any) -> nn.Module:
+    """The mixer in the file of that name. Raises ValueError, with the list, for an unknown name."""
+    if name not in available():
+        raise ValueError(f"unknown mixer {name!r}; there are: {', '.join(available())}")
+    mixer: nn.Module = import_module(f"{__name__}.{name}").Mixer(dim, heads, **words)
+    return mixer

@@ -1,0 +1,80 @@
+"""Softmax attention as a layer: the quadratic peer that Latte is measured against."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+
+class KeyValues(NamedTuple):
+    """Keys and values `[B, H, S, D / H]` of all tokens read so far, and which of them are real."""
+
+    keys: Tensor
+    values: Tensor
+    mask: Tensor
+
+
+class Mixer(nn.Module):
+    """Multi-head softmax attention without biases, through torch's fused kernels."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"dim {dim} must divide by heads {heads}")
+        self.heads = heads
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+        for layer in (self.query, self.key, self.value, self.out):
+            nn.init.normal_(layer.weight, std=dim**-0.5)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, T, D / H]
+
+    def _join(self, y: Tensor) -> Tensor:
+        joined: Tensor = self.out(y.transpose(1, 2).flatten(-2))
+        return joined
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        query, keys, values = self._heads(self.query(x)), *self.prefix(x, mask)[:2]
+        if mask is None:
+            return self._join(scaled_dot_product_attention(query, keys, values))
+        return self._join(_attend(query, keys, values, mask[:, None, None, :]))
+
+    def causal(
+        self, x: Tensor, mask: Tensor | None = None, state: KeyValues | None = None
+    ) -> tuple[Tensor, KeyValues]:
+        query, new = self._heads(self.query(x)), self.prefix(x, mask)
+        total = new if state is None else _append(state, new)
+        length, past = x.shape[1], total.mask.shape[1] - x.shape[1]
+        order = torch.ones(length, past + length, dtype=torch.bool, device=x.device).tril(past)
+        seen = total.mask[:, None, None, :] & order
+        return self._join(_attend(query, total.keys, total.values, seen)), total
+
+    def step(self, x: Tensor, state: KeyValues) -> tuple[Tensor, KeyValues]:
+        y, state = self.causal(x.unsqueeze(1), None, state)
+        return y.squeeze(1), state
+
+    def prefix(self, x: Tensor, mask: Tensor | None = None) -> KeyValues:
+        if mask is None:
+            mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        return KeyValues(self._heads(self.key(x)), self._heads(self.value(x)), mask)
+
+
+def _append(old: KeyValues, new: KeyValues) -> KeyValues:
+    return KeyValues(
+        torch.cat([old.keys, new.keys], dim=2),
+        torch.cat([old.values, new.values], dim=2),
+        torch.cat([old.mask, new.mask], dim=1),
+    )
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
+    """Attention where `seen`, zeros (not NaN) for a query that may see nothing."""
+    blind = ~seen.any(
+        -1, keepdim=True
+    )  # softmax over nothing is NaN, also backwards: open, then blank
+    y = scaled_dot_product_attention(query, keys, values, attn_mask=seen | blind)
+    return y.masked_fill(blind, 0.0)

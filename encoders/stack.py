@@ -1,0 +1,128 @@
+"""Blocks and stacks of token mixers: the same class reads (bidirectional) and writes (causal)."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from encoders import mixers
+from encoders.grid_conv import GridConv, Grids
+
+States = list[Any]
+"""One mixer state a layer; each is a NamedTuple of tensors with the batch first."""
+
+
+class Block(nn.Module):
+    """Pre-norm block: local mixing on patch grids (optional), a token mixer, an MLP; all residual.
+
+    The block knows *a* mixer, not which (`encoders.mixers` states the contract).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        mixer: nn.Module,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        grid_conv: bool = False,
+    ) -> None:
+        super().__init__()
+        hidden = round(dim * mlp_ratio)
+        self.local = GridConv(dim) if grid_conv else None
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.mixer: Any = mixer
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, dim)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, grids: Grids | None = None) -> Tensor:
+        """Bidirectional: `x` `[B, T, D]`, `mask` `[B, T]`; rows start with patch `grids`."""
+        if self.local is not None and grids is not None:
+            x = self.local(x, grids)
+        return self._finish(x, self.mixer(self.norm1(x), mask))
+
+    def causal(
+        self, x: Tensor, mask: Tensor | None = None, state: Any = None
+    ) -> tuple[Tensor, Any]:
+        y, state = self.mixer.causal(self.norm1(x), mask, state)
+        return self._finish(x, y), state
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        y, state = self.mixer.step(self.norm1(x), state)
+        return self._finish(x, y), state
+
+    def prefix(self, memory: Tensor, mask: Tensor | None = None) -> Any:
+        """The state of a reader of `memory` `[B, S, D]`, which itself passes through no block."""
+        return self.mixer.prefix(self.norm1(memory), mask)
+
+    def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+        x = x + self.dropout(mixed)
+        out: Tensor = x + self.dropout(self.mlp(self.norm2(x)))
+        return out
+
+
+class Stack(nn.Module):
+    """`depth` blocks of one mixer and a final norm, bidirectional or `causal`.
+
+    `latents` (Latte only) counts all heads together; `grid_conv` adds local mixing on the patch
+    grids that
+    `forward` is told of.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        depth: int,
+        heads: int,
+        causal: bool = False,
+        mixer: str = "latte",
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        grid_conv: bool = False,
+        **mixer_words: Any,
+    ) -> None:
+        super().__init__()
+        self.causal = causal
+        self.blocks = nn.ModuleList(
+            Block(
+                dim,
+                mixers.create(mixer, dim, heads, **mixer_words),
+                mlp_ratio,
+                dropout,
+                grid_conv,
+            )
+            for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, grids: Grids | None = None) -> Tensor:
+        """All tokens at once, `x` `[B, T, D]`, causal or not as the stack was made."""
+        if self.causal:
+            return self.scan(x, mask)[0]
+        for block in self.blocks:
+            x = block(x, mask, grids)
+        out: Tensor = self.norm(x)
+        return out
+
+    def scan(
+        self, x: Tensor, mask: Tensor | None = None, states: States | None = None
+    ) -> tuple[Tensor, States]:
+        """Causal, many tokens: continues from `states` and returns those after the last token."""
+        after: States = []
+        for block, state in zip(self.blocks, states or [None] * len(self.blocks), strict=True):
+            x, state = block.causal(x, mask, state)  # type: ignore[operator]
+            after.append(state)
+        return self.norm(x), after
+
+    def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
+        """Causal, one token `[B, D]`: constant time with Latte, however much `states` have read."""
+        after: States = []
+        for block, state in zip(self.blocks, states, strict=True):
+            x, state = block.step(x, state)  # type: ignore[operator]
+            after.append(state)
+        return self.norm(x), after
+
+    def prefix(self, memory: Tensor, mask: Tensor | None = None) -> States:
+        """Every layer's state after reading `memory` `[B, S, D]`, which passes through no block."""
+        return [block.prefix(memory, mask) for block in self.blocks]  # type: ignore[operator]

@@ -1,0 +1,84 @@
+"""The border between questions and tensors: training, evaluation and serving collate here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from vqa.datasets import Example
+
+IGNORE = -100
+"""Label of a position that the loss leaves out, as in torch."""
+
+
+@dataclass
+class Batch:
+    """Questions about images, as tensors.
+
+    `images`: uint8 RGB `[3, H, W]`, each once however many questions it has; `image_index` int
+    `[B]`: the image of each question; `question` int and `question_mask` bool `[B, Tq]`; `answer`
+    int `[B, Ta]` begins with the beginning token; `labels` int `[B, Ta]` is the answer one token
+    ahead, IGNORE where padded;
+    `examples`: where the questions came from, if from a data set.
+    """
+
+    images: list[Tensor]
+    image_index: Tensor
+    question: Tensor
+    question_mask: Tensor
+    answer: Tensor | None = None
+    labels: Tensor | None = None
+    examples: Sequence[Example] = ()
+
+    def __len__(self) -> int:
+        return len(self.image_index)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The batch on `device`."""
+        move = {
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        images = [image.to(device) for image in self.images]
+        return Batch(**{**vars(self), **move, "images": images})
+
+    def inputs(self) -> dict[str, object]:
+        """What the model needs to read, by argument name."""
+        names = ("images", "image_index", "question", "question_mask")
+        return {name: getattr(self, name) for name in names}
+
+
+def collate(
+    images: Sequence[Tensor],
+    image_index: Sequence[int],
+    questions: Sequence[str],
+    tokenizer: PreTrainedTokenizerFast,
+    answers: Sequence[str] | None = None,
+    examples: Sequence[Example] = (),
+) -> Batch:
+    """A batch of `questions`, i about `images[image_index[i]]`, with `answers` to learn from."""
+    tokens = [tokenizer(text, add_special_tokens=False).input_ids for text in questions]
+    question, mask = _pad(tokens, tokenizer.pad_token_id)
+    batch = Batch(list(images), torch.tensor(list(image_index)), question, mask, examples=examples)
+    if answers is not None:
+        targets = [
+            [*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+            for text in answers
+        ]
+        shifted = [[tokenizer.bos_token_id, *target[:-1]] for target in targets]
+        batch.answer, real = _pad(shifted, tokenizer.pad_token_id)
+        batch.labels = _pad(targets, IGNORE)[0].masked_fill(~real, IGNORE)
+    return batch
+
+
+def _pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
+    width = max(1, *(len(row) for row in rows)) if rows else 1
+    padded = torch.full((len(rows), width), value, dtype=torch.long)
+    mask = torch.zeros(len(rows), width, dtype=torch.bool)
+    for index, row in enumerate(rows):
+        padded[index, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[index, : len(row)] = True
+    return padded, mask

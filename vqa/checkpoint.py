@@ -1,0 +1,92 @@
+"""A model folder (config.json, model.safetensors, tokenizer), and what is wrong with others."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from vqa.config import LatteVQAConfig
+
+if TYPE_CHECKING:
+    from vqa.model import LatteVQA
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def find(name: str | Path) -> Path:
+    """The local folder of a model: `name` itself, or a download of that name from the hub.
+
+    Raises ValueError where there is neither.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise ValueError(f"{name} is a file; a model is a folder with {', '.join(FILES)}")
+    if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
+        raise ValueError(f"there is no model folder {name}")
+    try:
+        return Path(snapshot_download(str(name)))
+    except Exception as error:  # the hub raises a dozen kinds; to the user they are one
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"there is no model folder {name}, and the hub gave none of that name ({reason})"
+        ) from None
+
+
+def load(
+    kind: "type[LatteVQA]",
+    name: str | Path,
+    dtype: torch.dtype | str = torch.float32,
+    device: torch.device | str = "cpu",
+) -> "LatteVQA":
+    """The model in folder `name`, in eval mode. Weights are converted to `dtype`.
+
+    Raises ValueError, in one sentence, for a missing file, another model's folder or weights that
+    do not fit.
+    """
+    folder = find(name)
+    for file in FILES:
+        if not (folder / file).is_file():
+            raise ValueError(f"{folder} has no {file}; a model folder has {', '.join(FILES)}")
+    config = _config(folder)
+    try:
+        weights = load_file(folder / "model.safetensors")
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{folder / 'model.safetensors'} cannot be read: {error}") from None
+    model = kind(config)
+    _check(folder, dict(model.state_dict()), weights)
+    model.load_state_dict(weights)
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype)
+    model.to(device=device, dtype=dtype)
+    return model.eval()
+
+
+def _config(folder: Path) -> LatteVQAConfig:
+    path = folder / "config.json"
+    try:
+        words: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    kind = words.get("model_type") if isinstance(words, dict) else None
+    if kind != LatteVQAConfig.model_type:
+        raise ValueError(
+            f"{folder} holds a model of type {kind!r}, not {LatteVQAConfig.model_type!r}"
+        )
+    return LatteVQAConfig(**words)
+
+
+def _check(folder: Path, own: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:
+    missing, foreign = sorted(own.keys() - found.keys()), sorted(found.keys() - own.keys())
+    shapes = [key for key in own.keys() & found.keys() if own[key].shape != found[key].shape]
+    faults = {"missing": missing, "unknown": foreign, "of another shape": sorted(shapes)}
+    told = [f"{len(keys)} {word} (such as {keys[0]})" for word, keys in faults.items() if keys]
+    if told:
+        raise ValueError(
+            f"the weights in {folder} do not fit its config.json: {', '.join(told)} tensors"
+        )

@@ -1,0 +1,98 @@
+"""What a model is made of: plain words, one place, kept in config.json."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from transformers import PreTrainedConfig
+
+
+@dataclass(frozen=True)
+class Vision:
+    """The image encoder: a timm ViT over tiles at native resolution."""
+
+    vit: str = "vit_small_patch16_rope_224"
+    """Name of a timm ViT. The default has rotary positions, so tiles may have any size."""
+    vit_args: dict[str, Any] = field(
+        default_factory=lambda: {"embed_dim": 192, "depth": 4, "num_heads": 3, "init_values": None}
+    )
+    """Keyword arguments of timm.create_model: embed_dim, depth, num_heads, patch_size, ..."""
+    tile: int = 256
+    """Side of a tile in pixels, a multiple of the ViT's patch size."""
+    overview: bool = True
+    """Read a small view of the whole image besides, where it has more than one tile."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network: sizes, mixer and where the question is read."""
+
+    vision: Vision = field(default_factory=Vision)
+    """The image encoder."""
+    dim: int = 192
+    """Width of a token; divisible by 4 and by heads."""
+    heads: int = 6
+    """Heads of every mixer."""
+    latents: int = 96
+    """Latents of a Latte mixer over all its heads (L in the paper); divisible by heads."""
+    encoder_depth: int = 4
+    """Bidirectional blocks that read [image ; question]."""
+    decoder_depth: int = 2
+    """Causal blocks that write the answer."""
+    mlp_ratio: float = 4.0
+    """Hidden width of a block's MLP over dim."""
+    mixer: str = "latte"
+    """Token mixer of both stacks: a file of encoders/mixers (latte, attention)."""
+    grid_conv: bool = True
+    """A depth-wise 3x3 convolution over the patch grid before each mixer of the encoder."""
+    dropout: float = 0.0
+    """Dropout after each mixer and MLP."""
+    question: Literal["encoder", "decoder"] = "encoder"
+    """encoder: image and question are read together (most accurate); decoder: the image is read
+    alone, once, and each question costs its own tokens only."""
+    memory: Literal["state", "sequence"] = "state"
+    """How the decoder takes in what was read: as the initial state of each layer, or as a sequence
+    that passes through the decoder's blocks before the answer."""
+
+    def __post_init__(self) -> None:
+        if self.dim % 4 or self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} must be divisible by 4 and by heads {self.heads}")
+        for name, known in (
+            ("question", ("encoder", "decoder")),
+            ("memory", ("state", "sequence")),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}, not {getattr(self, name)!r}")
+
+    @staticmethod
+    def of(words: dict[str, Any]) -> "Network":
+        """The network that `asdict` made `words` of. Raises ValueError for unknown words."""
+        words = dict(words)
+        try:
+            return Network(vision=Vision(**words.pop("vision", {})), **words)
+        except TypeError as error:
+            raise ValueError(f"not a network of this version: {error}") from None
+
+
+class LatteVQAConfig(PreTrainedConfig):
+    """Hugging Face configuration: the network's words, the vocabulary and the special tokens."""
+
+    model_type = "latte_vqa"
+
+    def __init__(
+        self,
+        network: dict[str, Any] | Network | None = None,
+        vocab_size: int = 512,
+        bos_token_id: int = 1,
+        eos_token_id: int = 2,
+        pad_token_id: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.network = asdict(network) if isinstance(network, Network) else (network or {})
+        self.vocab_size = vocab_size
+        kwargs["is_encoder_decoder"] = False  # to generate(), the memory is a cache like any other
+        super().__init__(
+            bos_token_id=bos_token_id,
+            eos_token_id=eos_token_id,
+            pad_token_id=pad_token_id,
+            **kwargs,
+        )

@@ -1,0 +1,130 @@
+"""easy-VQA: 64 x 64 images of one shape, 48,248 questions, 13 answers.
+
+Source: https://github.com/vzhou842/easy-VQA (MIT); `pip install easy-vqa` installs the data too.
+Layout below `root`, which is the `data` folder of that package:
+
+    {train,test}/questions.json      [[question, answer, image id], ...]
+    {train,test}/images/{id}.png     0.png, 1.png, ...
+    answers.txt                      one answer a line; not needed to read the questions
+
+The authors publish train and test only. `val` is every 20th training image (image id % 20 == 0)
+with all its questions, `train` the other training images, `trainval` both. `test` is the official
+test split. A question's id is its index in the official file.
+"""
+
+import importlib.util
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from vqa.datasets import DataError, Example
+from vqa.metrics import exact_match
+
+_FOLDERS = {"train": "train", "val": "train", "trainval": "train", "test": "test"}
+_HOLD_OUT = 20
+
+ANSWERS = {
+    "yes/no": ("yes", "no"),
+    "shape": ("circle", "rectangle", "triangle"),
+    "color": ("red", "green", "blue", "black", "gray", "teal", "brown", "yellow"),
+}
+_ANSWER_TYPES = {answer: kind for kind, answers in ANSWERS.items() for answer in answers}
+
+
+class Dataset:
+    """One split of easy-VQA; without `root`, the data of the installed easy-vqa package."""
+
+    splits = tuple(_FOLDERS)
+
+    def __init__(self, root: str | None, split: str, skip_bad: bool = False) -> None:
+        if split not in _FOLDERS:
+            raise DataError(f"easy_vqa has no split {split!r}; choose one of {', '.join(_FOLDERS)}")
+        folder = os.path.join(os.path.abspath(root or _package_data()), _FOLDERS[split])
+        self.skipped: list[str] = []
+        self._examples: list[Example] = []
+        file = os.path.join(folder, "questions.json")
+        images = os.path.join(folder, "images")
+        present = _listing(images)
+        for index, row in enumerate(_rows(file)):
+            reason = _fault(row, present, images)
+            if not reason:
+                if _in_split(row[2], split):
+                    self._examples.append(_example(index, row, images))
+            elif skip_bad:
+                self.skipped.append(f"{file}: row {index}: {reason}")
+            else:
+                raise DataError(
+                    f"{file}: row {index}: {reason} "
+                    "(use --data.skip_bad true or --skip-bad to skip and count bad rows)"
+                )
+        if not self._examples:
+            first = f", the first: {self.skipped[0]}" if self.skipped else ""
+            raise DataError(
+                f"{file} has no good row for split {split!r} ({len(self.skipped)} bad{first})"
+            )
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> Example:
+        return self._examples[index]
+
+    def score(self, prediction: str, answers: Sequence[str]) -> float:
+        """Exact match: easy-VQA is a choice of one word."""
+        return exact_match(prediction, answers)
+
+
+def _package_data() -> str:
+    """The data folder of the installed package, found without importing the package."""
+    spec = importlib.util.find_spec("easy_vqa")
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError("the easy-VQA data is not installed: pip install easy-vqa, or pass a root")
+    return os.path.join(spec.submodule_search_locations[0], "data")
+
+
+def _rows(file: str) -> list[Any]:
+    try:
+        with open(file, encoding="utf-8") as stream:
+            rows = json.load(stream)
+    except OSError as error:
+        raise DataError(
+            f"{file} cannot be opened ({error.strerror}); an easy_vqa root holds "
+            "{train,test}/questions.json and {train,test}/images/"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is not valid JSON: {error}") from error
+    if not isinstance(rows, list):
+        raise DataError(f"{file} holds a JSON {type(rows).__name__}, not a list of questions")
+    return rows
+
+
+def _listing(folder: str) -> set[str]:
+    """File names in the folder: one listing is cheaper than 38,575 look-ups."""
+    try:
+        return set(os.listdir(folder))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed ({error.strerror})") from error
+
+
+def _fault(row: Any, present: set[str], images: str) -> str:
+    """Why a row is bad, or nothing."""
+    if not (isinstance(row, list) and len(row) == 3 and [type(x) for x in row] == [str, str, int]):
+        return f"expected [question, answer, image id], got {str(row)[:80]}"
+    question, answer, image = row
+    if not question.strip() or not answer.strip():
+        return f"empty {'answer' if question.strip() else 'question'}"
+    if f"{image}.png" not in present:
+        return f"image {os.path.join(images, f'{image}.png')} does not exist"
+    return ""
+
+
+def _in_split(image: int, split: str) -> bool:
+    held_out = image % _HOLD_OUT == 0
+    return {"train": not held_out, "val": held_out}.get(split, True)
+
+
+def _example(index: int, row: list, images: str) -> Example:
+    question, answer, image = row
+    path = os.path.join(images, f"{image}.png")
+    return Example(index, path, question, (answer,), _ANSWER_TYPES.get(answer))

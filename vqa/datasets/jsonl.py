@@ -1,0 +1,146 @@
+"""Your own questions: a folder with train.jsonl, val.jsonl, test.jsonl and the images.
+
+One JSON object a line: question_id (integer or string, unique in the file), image (path relative
+to the folder), question, answers (list of accepted strings), and, if present, split (must be the
+file's name) and meta (an object; meta.kind becomes the answer type). Other keys and blank lines
+are ignored. Other splits are other files: `dev.jsonl` is the split `dev`.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+
+from vqa.datasets import DataError, Example
+from vqa.metrics import exact_match
+
+
+class Dataset:
+    """One split of a jsonl folder; `root` is the folder."""
+
+    def __init__(self, root: str | None, split: str, skip_bad: bool = False) -> None:
+        self._root, self.splits = _find(root, split)
+        self.skipped: list[str] = []
+        self._examples: list[Example] = []
+        file = os.path.join(self._root, f"{split}.jsonl")
+        first_lines: dict[int | str, int] = {}
+        for line, raw in _lines(file):
+            try:
+                example = _example(raw, self._root, split)
+                if example.question_id in first_lines:
+                    first = first_lines[example.question_id]
+                    raise DataError(f"question_id {example.question_id!r} repeats line {first}")
+            except DataError as reason:
+                if not skip_bad:
+                    raise DataError(
+                        f"{file}:{line}: {reason} "
+                        "(use --data.skip_bad true or --skip-bad to skip and count bad rows)"
+                    ) from reason
+                self.skipped.append(f"{file}:{line}: {reason}")
+                continue
+            first_lines[example.question_id] = line
+            self._examples.append(example)
+        if not self._examples:
+            first_bad = f"; the first is {self.skipped[0]}" if self.skipped else ""
+            raise DataError(f"{file} has no good row ({len(self.skipped)} bad rows{first_bad})")
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> Example:
+        return self._examples[index]
+
+    def score(self, prediction: str, answers: Sequence[str]) -> float:
+        """Exact match with any accepted answer."""
+        return exact_match(prediction, answers)
+
+
+def _find(root: str | None, split: str) -> tuple[str, tuple[str, ...]]:
+    """The absolute folder and the splits in it, the usual three first."""
+    if not root:
+        raise DataError("jsonl needs a root: the folder that holds {train,val,test}.jsonl")
+    folder = os.path.abspath(root)
+    if not os.path.isdir(folder):
+        raise DataError(f"{root} is not a folder; jsonl needs one that holds {split}.jsonl")
+    names = [os.path.splitext(name) for name in os.listdir(folder)]
+    found = sorted(stem for stem, extension in names if extension == ".jsonl")
+    usual = [name for name in ("train", "val", "test") if name in found]
+    splits = tuple(usual + [name for name in found if name not in usual])
+    if split not in splits:
+        raise DataError(
+            f"no {split}.jsonl in {root}; a jsonl data set is a folder with "
+            "{train,val,test}.jsonl" + (f"; splits found: {', '.join(splits)}" if splits else "")
+        )
+    return folder, splits
+
+
+def _lines(file: str) -> list[tuple[int, bytes]]:
+    """(line number from 1, bytes) of every line that is not blank."""
+    try:
+        with open(file, "rb") as stream:
+            # Bytes break at \n only and let one undecodable line be one bad row.
+            return [(n, raw) for n, raw in enumerate(stream, start=1) if raw.strip()]
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _example(raw: bytes, root: str, split: str) -> Example:
+    """One line -> one example; DataError carries the bare reason."""
+    row = _parse(raw)
+    for key in ("question_id", "image", "question", "answers"):
+        if key not in row:
+            raise DataError(f"the key {key!r} is missing")
+    identity, question = row["question_id"], row["question"]
+    if type(identity) not in (int, str) or identity == "":
+        raise DataError(f"question_id must be an integer or a non-empty string, not {identity!r}")
+    if not isinstance(question, str) or not question.strip():
+        raise DataError(f"question must be a non-empty string, not {question!r}")
+    if row.get("split", split) != split:
+        raise DataError(f"split is {row['split']!r} in a file of split {split!r}")
+    answers = _answers(row["answers"])
+    return Example(identity, _image(row["image"], root), question, answers, _kind(row.get("meta")))
+
+
+def _parse(raw: bytes) -> dict:
+    try:
+        row = json.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 (byte {error.start})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not valid JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise DataError(f"expected a JSON object, got {type(row).__name__}: {str(row)[:80]}")
+    return row
+
+
+def _answers(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise DataError(f"answers must be a list of strings, not {value!r}")
+    if not value:
+        raise DataError("answers is empty; give at least one accepted answer")
+    for answer in value:
+        if not isinstance(answer, str) or not answer.strip():
+            raise DataError(f"answers must hold non-empty strings, not {answer!r}")
+    return tuple(value)
+
+
+def _image(value: object, root: str) -> str:
+    """The absolute path of an image inside the folder; a link inside it may point elsewhere."""
+    if not isinstance(value, str) or not value:
+        raise DataError(f"image must be a path relative to the data set's folder, not {value!r}")
+    path = os.path.normpath(os.path.join(root, value))
+    if os.path.commonpath([root, path]) != root:
+        raise DataError(f"image {value!r} lies outside {root}; use a path inside it")
+    if not os.path.isfile(path):
+        raise DataError(f"image file {path} does not exist")
+    return path
+
+
+def _kind(meta: object) -> str | None:
+    if meta is None:
+        return None
+    if not isinstance(meta, dict):
+        raise DataError(f"meta must be an object, not {meta!r}")
+    kind = meta.get("kind")
+    if kind is not None and not isinstance(kind, str):
+        raise DataError(f"meta.kind must be a string, not {kind!r}")
+    return kind

@@ -1,0 +1,123 @@
+"""Batch evaluation: every question of a split, the answers as files, the data set's own score."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+from vqa import loader
+from vqa.batch import Batch
+from vqa.datasets import Dataset, Example
+from vqa.predictor import Answer, Predictor, check_top_k
+
+
+def evaluate(
+    predictor: Predictor,
+    dataset: Dataset,
+    out: Path,
+    batch_size: int = 64,
+    limit: int | None = None,
+    top_k: int = 1,
+    num_workers: int = 0,
+) -> dict[str, Any]:
+    """Answers `dataset` and writes three files into `out`; returns what scores.json holds.
+
+    predictions.jsonl (a line a question: answer, probability, score, tokens, seconds) grows with
+    every batch; results.json (the VQA order: question_id and answer) and scores.json (percent)
+    come at the end.
+    """
+    check_top_k(top_k)
+    out.mkdir(parents=True, exist_ok=True)
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    results: list[dict[str, Any]] = []
+    tally = _Tally()
+    with (
+        (out / "predictions.jsonl").open("w", encoding="utf-8") as lines,
+        tqdm(total=count, unit="question", desc="evaluate") as bar,
+    ):
+        for batch in _batches(predictor, dataset, count, batch_size, num_workers):
+            for example, answer in zip(batch.examples, predictor.answer(batch, top_k), strict=True):
+                score = dataset.score(answer.answer, example.answers)
+                tally.add(example.answer_type, score)
+                results.append({"question_id": example.question_id, "answer": answer.answer})
+                _write_line(lines, example, answer, score)
+            lines.flush()
+            bar.update(len(batch))
+            bar.set_postfix_str(f"score {tally.overall():.2f}")
+    scores = {**tally.scores(), "skipped": len(dataset.skipped)}
+    _write_json(out / "results.json", results)
+    _write_json(out / "scores.json", scores)
+    return scores
+
+
+def _batches(
+    predictor: Predictor, dataset: Dataset, count: int, batch_size: int, num_workers: int
+) -> Iterator[Batch]:
+    """Batches in which an image with many questions stands, and is read, once."""
+    order = list(range(count))
+    order.sort(key=lambda index: dataset[index].image)  # stable: questions keep their order
+    questions = loader.Questions(dataset, cache_mb=64)
+    batches: DataLoader[Any] = DataLoader(
+        Subset(questions, order),
+        batch_size,
+        collate_fn=loader.collator(predictor.tokenizer),
+        num_workers=num_workers,
+    )
+    yield from batches
+
+
+class _Tally:
+    """Running sums of scores, overall and by answer type."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+
+    def add(self, kind: str | None, score: float) -> None:
+        for name in ("overall", kind):
+            if name is not None:
+                self.sums[name][0] += score
+                self.sums[name][1] += 1
+
+    def overall(self) -> float:
+        return self.percent("overall")
+
+    def percent(self, name: str) -> float:
+        total, count = self.sums[name]
+        return 100 * total / max(1.0, count)
+
+    def scores(self) -> dict[str, Any]:
+        kinds = sorted(name for name in self.sums if name != "overall")
+        scores: dict[str, Any] = {
+            "overall": round(self.overall(), 2),
+            "n": int(self.sums["overall"][1]),
+        }
+        if kinds:
+            scores["per_answer_type"] = {
+                name: {"score": round(self.percent(name), 2), "n": int(self.sums[name][1])}
+                for name in kinds
+            }
+        return scores
+
+
+def _write_line(lines: TextIO, example: Example, answer: Answer, score: float) -> None:
+    row = {
+        "question_id": example.question_id,
+        "question": example.question,
+        "answers": example.answers,
+        "score": score,
+        "probability": answer.score,
+        **{
+            name: value
+            for name, value in answer.to_dict().items()
+            if name not in ("score", "model")
+        },
+    }
+    lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,48 @@
+"""From a Lightning checkpoint to a model folder that needs neither Lightning nor data."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vqa import tokenizer as tokenizers
+from vqa.config import Network
+from vqa.model import LatteVQA, build
+
+
+def export(checkpoint: str | Path, folder: str | Path, dtype: str = "float32") -> LatteVQA:
+    """Writes the model of `checkpoint` (of `vqa fit`) into `folder`: config, safetensors,
+    tokenizer files.
+
+    `dtype`: float32, bfloat16 or float16, of the saved weights. Raises ValueError, in one
+    sentence, for a file that is no such checkpoint.
+    """
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise ValueError(f"there is no checkpoint {path}")
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise ValueError(f"dtype must be float32, bfloat16 or float16, not {dtype!r}")
+    saved = _load(path)
+    tokenizer = tokenizers.from_json(saved["tokenizer"])
+    model = build(Network.of(saved["hyper_parameters"]["network"]), tokenizer)
+    prefix = "model."
+    weights = {
+        name.removeprefix(prefix): weight
+        for name, weight in saved["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    model.load_state_dict(weights)
+    model.to(getattr(torch, dtype)).save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
+    return model
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle raises a dozen kinds; to the user they are one
+        raise ValueError(f"{path} is not a checkpoint: {str(error).splitlines()[0]}") from None
+    wanted = ("tokenizer", "hyper_parameters", "state_dict")
+    if not isinstance(saved, dict) or any(key not in saved for key in wanted):
+        raise ValueError(f"{path} is a torch file but not a checkpoint of `vqa fit`")
+    return saved

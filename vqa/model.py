@@ -1,0 +1,181 @@
+"""The network: image and question read as one sequence in both directions, answered causally."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import GenerationMixin, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from encoders.position import sine
+from encoders.stack import Stack
+from encoders.text import TokenEmbedding
+from encoders.vision.vit import Encoder
+from vqa import checkpoint
+from vqa.batch import IGNORE
+from vqa.cache import StateCache
+from vqa.config import LatteVQAConfig, Network
+
+
+class LatteVQA(PreTrainedModel, GenerationMixin):
+    """Visual question answering on latent attention.
+
+    `read` turns images and questions into a `StateCache`; `forward` continues a cache by answer
+    tokens, so training (all tokens at once) and generation (one at a time) are the same function.
+    """
+
+    config_class = LatteVQAConfig
+    main_input_name = "input_ids"
+    _supports_cache_class = True
+
+    def __init__(self, config: LatteVQAConfig) -> None:
+        super().__init__(config)
+        network = Network.of(config.network)
+        self.network = network
+        self.vision = Encoder(network.dim, **vars(network.vision))
+        self.text = TokenEmbedding(config.vocab_size, network.dim)
+        self.kind = nn.Parameter(torch.zeros(2, network.dim))  # question, answer
+        words: dict[str, Any] = {"mlp_ratio": network.mlp_ratio, "dropout": network.dropout}
+        if network.mixer == "latte":
+            words["latents"] = network.latents
+        size = (network.dim, network.encoder_depth, network.heads)
+        self.encoder = Stack(*size, mixer=network.mixer, grid_conv=network.grid_conv, **words)
+        size = (network.dim, network.decoder_depth, network.heads)
+        self.decoder = Stack(*size, causal=True, mixer=network.mixer, **words)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Every component initialises itself; nothing is left to do here."""
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> "LatteVQA":  # type: ignore[override]
+        """The model saved in `folder`, or by that name on the hub, ready to answer (eval mode).
+
+        `dtype` and `device` may be given. Raises ValueError, in one sentence, for a folder that
+        holds no such model.
+        """
+        return checkpoint.load(cls, folder, **kwargs)
+
+    def read(
+        self,
+        images: Sequence[Tensor],
+        question: Tensor,
+        question_mask: Tensor,
+        image_index: Tensor | None = None,
+    ) -> StateCache:
+        """What the decoder knows before its first word.
+
+        `images`: uint8 RGB `[3, H, W]`; `question` int and `question_mask` bool `[B, Tq]`;
+        question i is about image `image_index[i]` (default: image i).
+        """
+        if image_index is None:
+            image_index = torch.arange(len(images), device=question.device)
+        if len(image_index) != len(question):
+            raise ValueError(f"{len(question)} questions but {len(image_index)} image numbers")
+        image = self.vision(images)
+        words = self._words(question, 0)
+        if self.network.question == "decoder":
+            memory = self.encoder(image.tokens, image.mask, image.grids)
+            cache = self._take_in(memory, image.mask).select(image_index)
+            _, states = self.decoder.scan(words, question_mask, cache.states)
+            return StateCache(states)
+        tokens = torch.cat([image.tokens[image_index], words.to(image.tokens.dtype)], dim=1)
+        mask = torch.cat([image.mask[image_index], question_mask], dim=1)
+        grids = [image.grids[index] for index in image_index.tolist()]
+        return self._take_in(self.encoder(tokens, mask, grids), mask)
+
+    def _take_in(self, memory: Tensor, mask: Tensor) -> StateCache:
+        if self.network.memory == "sequence":
+            return StateCache(self.decoder.scan(memory, mask)[1])
+        return StateCache(self.decoder.prefix(memory, mask))
+
+    def _words(self, tokens: Tensor, kind: int, start: int = 0) -> Tensor:
+        """Embedded text `[B, T, D]`; its positions count from `start`."""
+        place = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+        embedded = self.text(tokens)
+        out: Tensor = embedded + (sine(place, embedded.shape[-1]) + self.kind[kind]).to(
+            embedded.dtype
+        )
+        return out
+
+    def forward(  # type: ignore[override]
+        self,
+        input_ids: Tensor,
+        past_key_values: StateCache | None = None,
+        labels: Tensor | None = None,
+        images: Sequence[Tensor] | None = None,
+        question: Tensor | None = None,
+        question_mask: Tensor | None = None,
+        image_index: Tensor | None = None,
+        **_: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits `[B, T, vocabulary]` of the token after each of the answer tokens `input_ids`
+        `[B, T]`.
+
+        They continue `past_key_values`, or what is read of `images` and `question` now. With
+        `labels`
+        `[B, T]` (IGNORE = left out) the mean cross-entropy is in `loss`.
+        """
+        cache = past_key_values
+        if cache is None:
+            cache = self.read(images, question, question_mask, image_index)  # type: ignore[arg-type]
+        words = self._words(input_ids, 1, cache.length)
+        if input_ids.shape[1] == 1:
+            token, states = self.decoder.step(words.squeeze(1), cache.states)
+            hidden = token.unsqueeze(1)
+        else:
+            hidden, states = self.decoder.scan(words, None, cache.states)
+        logits = self.text.logits(hidden)
+        loss = None
+        if labels is not None:
+            loss = cross_entropy(
+                logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE
+            )
+        after = StateCache(states, cache.length + input_ids.shape[1])
+        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=after)
+
+    @torch.no_grad()
+    def generate(self, cache: StateCache, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Answers written from `cache` (of `read`, left as it is) by transformers' own search.
+
+        All of `GenerationMixin.generate`'s words work: `num_beams`, `do_sample`, `streamer`,
+        `max_new_tokens`, ... Rows begin with the beginning token.
+        """
+        batch = cache.states[0][0].shape[0]
+        settings = kwargs.get("generation_config") or self.generation_config
+        wide = [
+            kwargs.get(name) or getattr(settings, name, None) or 1
+            for name in ("num_beams", "num_return_sequences")
+        ]
+        rows = torch.arange(batch, device=self.device).repeat_interleave(max(wide))
+        start = torch.full((batch, 1), self.config.bos_token_id, device=self.device)
+        kwargs.setdefault("max_new_tokens", 32)
+        return super().generate(start, past_key_values=cache.select(rows), **kwargs)
+
+    @torch.no_grad()
+    def score(self, cache: StateCache, sequences: Tensor) -> Tensor:
+        """Log-probability of each of `sequences` `[B, T]` (as `generate` returns them), fp32 `[B]`.
+
+        Tokens after the first end token do not count.
+        """
+        target = sequences[:, 1:]
+        ended = (target == self.config.eos_token_id).cumsum(1)
+        counts = (ended == 0) | ((ended == 1) & (target == self.config.eos_token_id))
+        logits = self(sequences[:, :-1], past_key_values=cache).logits
+        chosen = logits.float().log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
+        return chosen.masked_fill(~counts, 0.0).sum(1)
+
+
+def build(network: Network, tokenizer: Any) -> LatteVQA:
+    """A new model for the vocabulary of `tokenizer`."""
+    config = LatteVQAConfig(
+        network,
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LatteVQA(config)

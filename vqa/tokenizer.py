@@ -1,0 +1,58 @@
+"""Text to tokens: a byte-level BPE trained on the data set, or a Hugging Face tokenizer."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+SPECIAL = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>"}
+
+
+def train(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of at most `vocabulary` tokens; every text can be written with it.
+
+    A space is put before each text, so that a word is the same token alone and inside a sentence.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL.values()),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    # Each text once and in order: the result depends on the data set only.
+    tokenizer.train_from_iterator(sorted(set(texts)), trainer)
+    return from_json(tokenizer.to_str())
+
+
+def from_json(text: str) -> PreTrainedTokenizerFast:
+    """The tokenizer whose `tokenizer.json` is `text`."""
+    return with_specials(PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(text)))
+
+
+def load(folder: str | Path) -> PreTrainedTokenizerFast:
+    """The tokenizer saved in `folder`, with the special tokens an answer needs.
+
+    Raises ValueError where the folder has no fast tokenizer (tokenizer.json).
+    """
+    if not (Path(folder) / "tokenizer.json").is_file():
+        raise ValueError(f"no tokenizer.json in {folder}: not a tokenizer folder")
+    return with_specials(
+        PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+    )
+
+
+def with_specials(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """`tokenizer` with a padding, a beginning and an end token; those it has stay."""
+    missing = {name: text for name, text in SPECIAL.items() if getattr(tokenizer, name) is None}
+    tokenizer.add_special_tokens(missing)
+    return tokenizer
+
+
+def decode(tokenizer: PreTrainedTokenizerFast, tokens: list[int]) -> str:
+    """The text of answer tokens, without special tokens and the space before it."""
+    text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return str(text).strip()
