@@ -177,14 +177,37 @@ def test_exif_nonsense_leaves_the_pixels() -> None:
     assert images.size(data) == (6, 4)
 
 
+def test_orientation_behind_the_pixels_of_a_png() -> None:
+    exif = Image.Exif()
+    exif[274] = 3
+    data = encode(Image.fromarray(noise(4, 6)), "PNG", exif=exif)
+    start = data.index(b"eXIf") - 4
+    length = struct.unpack(">I", data[start : start + 4])[0] + 12
+    chunk, rest = data[start : start + length], data[:start] + data[start + length :]
+    moved = rest[:-12] + chunk + rest[-12:]  # before IEND
+    assert same(images.load(moved), noise(4, 6)[::-1, ::-1])
+    image = Image.open(io.BytesIO(moved))
+    assert images.size(image) == (6, 4)
+    assert same(images.load(image), noise(4, 6)[::-1, ::-1])  # size() has not spoiled it
+
+
+def test_size_does_not_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[Image.Image] = []
+    data = encode(Image.fromarray(noise(4, 6)), "PNG")
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda self: decoded.append(self))
+    assert images.size(data) == (6, 4)
+    assert not decoded
+
+
 # --- modes
 
 
 def test_transparent_red_becomes_white() -> None:
-    image = Image.new("RGBA", (3, 1), (255, 0, 0, 0))
+    image = Image.new("RGBA", (4, 1), (255, 0, 0, 0))
     image.putpixel((1, 0), (255, 0, 0, 255))
     image.putpixel((2, 0), (200, 0, 0, 128))
-    expected = [[WHITE, RED, [227, 127, 127]]]
+    image.putpixel((3, 0), (200, 0, 0, 2))
+    expected = [[WHITE, RED, [227, 127, 127], [255, 253, 253]]]  # rounded, not floored
     for source in (image, encode(image, "PNG"), encode(image, "TIFF"), np.asarray(image)):
         assert rows(images.load(source)) == expected
     assert rows(images.load(encode(image, "WEBP", lossless=True, exact=True))) == expected

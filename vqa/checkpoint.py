@@ -53,21 +53,32 @@ def load(
     for file in FILES:
         if not (folder / file).is_file():
             raise ValueError(f"{folder} has no {file}; a model folder has {', '.join(FILES)}")
-    config = _config(folder)
+    if isinstance(dtype, str):
+        dtype = _dtype(dtype)
+    words = _config(folder)
+    try:
+        model = kind(LatteVQAConfig(**words))
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{folder / 'config.json'} describes no model: {reason}") from error
     try:
         weights = load_file(folder / "model.safetensors")
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{folder / 'model.safetensors'} cannot be read: {error}") from None
-    model = kind(config)
     _check(folder, dict(model.state_dict()), weights)
     model.load_state_dict(weights)
-    if isinstance(dtype, str):
-        dtype = getattr(torch, dtype)
     model.to(device=device, dtype=dtype)
     return model.eval()
 
 
-def _config(folder: Path) -> LatteVQAConfig:
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"dtype must be float32, bfloat16 or float16, not {name!r}")
+    return dtype
+
+
+def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         words: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -78,7 +89,7 @@ def _config(folder: Path) -> LatteVQAConfig:
         raise ValueError(
             f"{folder} holds a model of type {kind!r}, not {LatteVQAConfig.model_type!r}"
         )
-    return LatteVQAConfig(**words)
+    return words
 
 
 def _check(folder: Path, own: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:

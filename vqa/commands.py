@@ -3,97 +3,69 @@
 import sys
 from json import dumps
 from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
 
 from vqa import datasets
 from vqa.images import MAX_PIXELS
 from vqa.predictor import Answer, Predictor
 
+Model = Annotated[str | None, Option(help="A model folder; the bundled model if not given.")]
+Device = Annotated[str | None, Option(help="cpu, cuda, ...; a GPU if there is one.")]
+
 
 def ask(
-    image: str,
-    question: str,
-    model: str | None = None,
-    top_k: int = 5,
-    json: bool = False,
-    device: str | None = None,
-    max_pixels: int = MAX_PIXELS,
+    image: Annotated[str, Argument(help="Path of the image file, of any size.")],
+    question: Annotated[str, Argument(help="What you want to know about it.")],
+    model: Model = None,
+    top_k: Annotated[int, Option(help="Number of answers to search for; 1 is the fastest.")] = 5,
+    json: Annotated[bool, Option("--json", help="Print everything as JSON.")] = False,
+    device: Device = None,
+    max_pixels: Annotated[int, Option(help="Refuse larger images.")] = MAX_PIXELS,
 ) -> None:
-    """Answer a question about an image.
-
-    Args:
-        image: path of the image file, of any size.
-        question: what you want to know about it.
-        model: a model folder; the bundled model if not given.
-        top_k: number of answers to search for; 1 is the fastest.
-        json: print everything as JSON.
-        device: cpu, cuda, ...; a GPU if there is one.
-        max_pixels: refuse larger images.
-    """
+    """Answer a question about an image."""
     answer = Predictor.from_pretrained(model, device).ask(image, question, top_k, max_pixels)
-    print(_json(answer) if json else _text(answer))
+    print(dumps(answer.to_dict(), ensure_ascii=False, indent=1) if json else _text(answer))
 
 
 def evaluate(
-    dataset: str,
-    out: str,
-    model: str | None = None,
-    root: str | None = None,
-    split: str = "test",
-    batch_size: int = 64,
-    limit: int | None = None,
-    top_k: int = 1,
-    num_workers: int = 0,
-    skip_bad: bool = False,
-    device: str | None = None,
+    dataset: Annotated[str, Option(help=f"Name of the data set: {', '.join(datasets.available())}.")],
+    out: Annotated[Path, Option(help="Folder for results, predictions and scores.")],
+    model: Model = None,
+    root: Annotated[str | None, Option(help="The data set's folder; easy_vqa needs none.")] = None,
+    split: Annotated[str, Option(help="train, val or test.")] = "test",
+    batch_size: Annotated[int, Option(min=1, help="Questions answered at once.")] = 64,
+    limit: Annotated[int | None, Option(min=1, help="Answer the first questions only.")] = None,
+    top_k: Annotated[int, Option(help="Answers kept a question; above 1 by beam search.")] = 1,
+    num_workers: Annotated[int, Option(min=0, help="Processes that read images.")] = 0,
+    skip_bad: Annotated[bool, Option("--skip-bad", help="Leave bad rows out, and count.")] = False,
+    device: Device = None,
 ) -> None:
     """Answer a whole split of a data set and score it with the data set's own metric.
 
-    Args:
-        dataset: name of the data set: easy_vqa, jsonl.
-        out: folder for results.json, predictions.jsonl and scores.json.
-        model: a model folder; the bundled model if not given.
-        root: folder of the data set; easy_vqa needs none.
-        split: train, val or test.
-        batch_size: questions answered at once.
-        limit: answer the first so many questions only.
-        top_k: number of answers kept in predictions.jsonl; more than 1 searches with beams.
-        num_workers: processes that read images.
-        skip_bad: leave bad rows out and count them.
-        device: cpu, cuda, ...; a GPU if there is one.
+    Writes results.json (question_id and answer), predictions.jsonl and scores.json.
     """
     from vqa import evaluate as evaluation
 
     data = datasets.create(dataset, root, split, skip_bad)
     for reason in data.skipped:
         print(f"skipped {reason}", file=sys.stderr)
-    scores = evaluation.evaluate(
-        Predictor.from_pretrained(model, device),
-        data,
-        Path(out),
-        batch_size,
-        limit,
-        top_k,
-        num_workers,
-    )
+    predictor = Predictor.from_pretrained(model, device)
+    scores = evaluation.evaluate(predictor, data, out, batch_size, limit, top_k, num_workers)
     print(dumps(scores, indent=1))
 
 
-def export(checkpoint: str, folder: str, dtype: str = "float32") -> None:
-    """Write a model folder (config.json, model.safetensors, tokenizer) from a training checkpoint.
-
-    Args:
-        checkpoint: a .ckpt file of `vqa fit`.
-        folder: where to write.
-        dtype: type of the saved weights: float32, bfloat16 or float16.
-    """
+def export(
+    checkpoint: Annotated[str, Argument(help="A .ckpt file of `vqa fit`.")],
+    folder: Annotated[str, Argument(help="Where to write the model.")],
+    dtype: Annotated[str, Option(help="Saved weights: float32, bfloat16, float16.")] = "float32",
+) -> None:
+    """Write a model folder (config.json, model.safetensors, tokenizer) from a checkpoint."""
     from vqa.export import export as write
 
     write(checkpoint, folder, dtype)
     print(f"wrote {folder}")
-
-
-def _json(answer: Answer) -> str:
-    return dumps(answer.to_dict(), ensure_ascii=False, indent=1)
 
 
 def _text(answer: Answer) -> str:

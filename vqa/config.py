@@ -20,6 +20,8 @@ class Vision:
     """Side of a tile in pixels, a multiple of the ViT's patch size."""
     overview: bool = True
     """Read a small view of the whole image besides, where it has more than one tile."""
+    conv_stem: bool = True
+    """Embed patches by small convolutions: learns much faster from scratch; off for pretrained ViTs."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class Network:
     @staticmethod
     def of(words: dict[str, Any]) -> "Network":
         """The network that `asdict` made `words` of. Raises ValueError for unknown words."""
-        words = dict(words)
         try:
+            words = dict(words)
             return Network(vision=Vision(**words.pop("vision", {})), **words)
         except TypeError as error:
             raise ValueError(f"not a network of this version: {error}") from None

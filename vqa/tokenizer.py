@@ -40,15 +40,21 @@ def load(folder: str | Path) -> PreTrainedTokenizerFast:
     """
     if not (Path(folder) / "tokenizer.json").is_file():
         raise ValueError(f"no tokenizer.json in {folder}: not a tokenizer folder")
-    return with_specials(
-        PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
-    )
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # the library raises bare Exceptions; to the user they are one
+        raise ValueError(f"the tokenizer in {folder} cannot be read: {error}") from None
+    return with_specials(tokenizer)
 
 
 def with_specials(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """`tokenizer` with a padding, a beginning and an end token; those it has stay."""
+    """`tokenizer` with a padding, a beginning and an end token; those it has stay.
+
+    In a question or an answer their names are text like any other: "<eos>" ends nothing.
+    """
     missing = {name: text for name, text in SPECIAL.items() if getattr(tokenizer, name) is None}
     tokenizer.add_special_tokens(missing)
+    tokenizer.split_special_tokens = True
     return tokenizer
 
 

@@ -6,10 +6,12 @@ of the whole image is read besides. What joins the tiles is the Latte stack abov
 """
 
 from collections.abc import Sequence
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import timm
 import torch
+from safetensors import SafetensorError
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -17,6 +19,7 @@ from torch.nn.functional import interpolate
 from encoders import tiling
 from encoders.position import sine_grid
 from encoders.tiling import Grid
+from encoders.vision.stem import ConvStem
 
 
 class ImageTokens(NamedTuple):
@@ -55,6 +58,7 @@ class Encoder(nn.Module):
         vit_args: dict[str, Any] | None = None,
         tile: int = 256,
         overview: bool = True,
+        conv_stem: bool = False,
         tiles_at_once: int = 64,
     ) -> None:
         super().__init__()
@@ -69,6 +73,9 @@ class Encoder(nn.Module):
         self.patch: int = self.vit.patch_embed.patch_size[0]
         if tile % self.patch:
             raise ValueError(f"tile {tile} px must be a multiple of the patch, {self.patch} px")
+        if conv_stem:
+            self.vit.patch_embed = ConvStem(self.patch, self.vit.embed_dim, tile)
+        self.conv_stem = conv_stem
         self.side = tile // self.patch
         self.overview = overview
         self.tiles_at_once = tiles_at_once
@@ -82,10 +89,13 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(data["std"]).view(3, 1, 1), persistent=False)
 
     def load_vit(self, weights: str) -> None:
-        """Pretrained weights into the ViT: a file with timm's key names, or "pretrained", timm's own.
+        """Pretrained weights into the ViT: a file with timm's key names, or "pretrained": timm's.
 
-        Position tables of another grid are resampled by timm. Raises ValueError where they do not fit.
+        Position tables of another grid are resampled by timm. Raises ValueError where they do not
+        fit.
         """
+        if self.conv_stem:
+            raise ValueError("a pretrained ViT embeds its own patches: set conv_stem to false")
         overlay = {} if weights == "pretrained" else {"file": weights}
         donor = _create({**self.recipe, "pretrained": True, "pretrained_cfg_overlay": overlay})
         self.vit.load_state_dict(donor.state_dict())
@@ -161,6 +171,9 @@ class Encoder(nn.Module):
         real = (torch.arange(rows, device=pixels.device)[:, None] < extent[:, :1, None]) & (
             torch.arange(columns, device=pixels.device) < extent[:, 1:, None]
         )
+        if self.conv_stem:
+            shown = real.repeat_interleave(self.patch, 1).repeat_interleave(self.patch, 2)
+            pixels = torch.cat([pixels, shown.unsqueeze(1).to(pixels.dtype)], dim=1)
         prefix = self.vit.num_prefix_tokens
         seen = None
         if not bool(real.all()):
@@ -175,7 +188,8 @@ class Encoder(nn.Module):
 
 
 def _create(recipe: dict[str, Any]) -> Any:
+    broken = (SafetensorError, UnpicklingError, OSError)  # files of weights
     try:
         return timm.create_model(**recipe)
-    except (RuntimeError, TypeError, AssertionError, OSError, KeyError) as error:
+    except (RuntimeError, TypeError, AssertionError, KeyError, *broken) as error:
         raise ValueError(f"timm cannot make this ViT: {recipe}: {error}") from error

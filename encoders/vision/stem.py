@@ -1,0 +1,43 @@
+"""A convolutional patch embedding: small strided convolutions in place of one large linear map.
+
+ViTs learn faster and from less data this way ("Early convolutions help transformers see better", Xiao et
+al., arXiv 2106.14881): edges and corners inside a patch need not be learned anew for each pixel place.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+
+class ConvStem(nn.Module):
+    """3x3 convolutions of stride 2 down to one vector of width `dim` a patch; stands in for timm's.
+
+    The fourth input channel marks real pixels (1) and padding (0). What is padding stays zero after each
+    convolution, so a tile's tokens do not depend on how far it was padded.
+    """
+
+    def __init__(self, patch: int, dim: int, tile: int) -> None:
+        super().__init__()
+        levels = patch.bit_length() - 1
+        if patch < 2 or patch != 2**levels:
+            raise ValueError(f"a convolutional stem needs a patch of 2, 4, 8, ... px, got {patch}")
+        self.patch_size = (patch, patch)
+        self.grid_size = (tile // patch, tile // patch)
+        widths = [3, *(max(16, dim >> (levels - level - 1)) for level in range(levels))]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(before, after, 3, stride=2, padding=1)
+            for before, after in zip(widths, widths[1:], strict=False)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width, eps=1e-6) for width in widths[1:])
+        self.project = nn.Linear(widths[-1], dim)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """`pixels` `[B, 4, H, W]`, H and W multiples of the patch, to `[B, rows, columns, dim]`."""
+        real = pixels[:, 3:]
+        x = pixels[:, :3] * real
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            real = avg_pool2d(real, 2)
+            x = norm(conv(x).permute(0, 2, 3, 1))  # [B, H, W, C]
+            x = torch.nn.functional.gelu(x).permute(0, 3, 1, 2) * real
+        out: Tensor = self.project(x.permute(0, 2, 3, 1))
+        return out

@@ -1,0 +1,67 @@
+"""What several test files need: a tiny untrained model, and small data sets."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from vqa import tokenizer as tokenizers
+from vqa.config import Network, Vision
+from vqa.model import build
+from vqa.predictor import Predictor
+
+# One thread: sums come out the same in every process, and processes do not wait for each other.
+torch.set_num_threads(1)
+
+VIT = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 16, "init_values": None}
+TINY = Network(
+    vision=Vision(vit_args=VIT, tile=64),
+    dim=32,
+    heads=2,
+    latents=8,
+    encoder_depth=1,
+    decoder_depth=1,
+    mlp_ratio=2.0,
+)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny untrained model."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny")
+    words = ["what color is the square?", "is there a red square?", "red", "green", "yes", "no"]
+    tokenizer = tokenizers.train(words, 300)
+    build(TINY, tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def predictor(tiny: Path) -> Predictor:
+    return Predictor.from_pretrained(tiny, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A jsonl data set one can learn in seconds: the colour of a square, images of several sizes."""
+    root = tmp_path_factory.mktemp("squares")
+    (root / "images").mkdir()
+    colors = {"red": (255, 0, 0), "green": (0, 255, 0)}
+    for split, count in (("train", 24), ("val", 8), ("test", 8)):
+        rows = []
+        for index in range(count):
+            color = list(colors)[index % 2]
+            name = f"images/{split}{index}.png"
+            size = [(32, 32), (48, 32), (100, 70)][index % 3]
+            Image.new("RGB", size, colors[color]).save(root / name)
+            row = {"question_id": f"{split}-{index}", "image": name, "split": split}
+            row |= {"question": "what color is the square?", "answers": [color]}
+            rows.append(row | {"meta": {"kind": "color"}})
+            other = {"question_id": f"{split}-{index}b", "question": "is there a red square?"}
+            rows.append(row | other | {"answers": ["yes" if color == "red" else "no"]})
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (root / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    return root

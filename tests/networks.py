@@ -1,0 +1,72 @@
+"""Small networks, images and questions for the tests of the model."""
+
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from encoders import mixers
+from vqa.cache import StateCache
+from vqa.config import LatteVQAConfig, Network, Vision
+from vqa.model import LatteVQA
+
+BOS, EOS = 1, 2
+ROPE = {"embed_dim": 16, "depth": 1, "num_heads": 1, "init_values": 1.0}
+WAYS = list(product(mixers.available(), ("encoder", "decoder"), ("state", "sequence")))
+SIZES = ((64, 64), (20, 100), (33, 7))
+
+
+def make(
+    mixer: str = "latte",
+    question: Any = "encoder",
+    memory: Any = "state",
+    vocabulary: int = 12,
+    seed: int = 0,
+) -> LatteVQA:
+    torch.manual_seed(seed)
+    network = Network(
+        vision=Vision(vit_args=ROPE, tile=64),
+        dim=16,
+        heads=2,
+        latents=8,
+        encoder_depth=2,
+        decoder_depth=2,
+        mlp_ratio=2.0,
+        mixer=mixer,
+        question=question,
+        memory=memory,
+    )
+    model = LatteVQA(LatteVQAConfig(network, vocab_size=vocabulary)).eval()
+    for weight in model.vision.parameters():  # timm starts next to nothing
+        if weight.dim() > 1:
+            nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
+    nn.init.normal_(model.kind)
+    nn.init.normal_(model.decoder.norm.weight, std=2.0)  # else each word would just repeat itself
+    return model
+
+
+def ints(*shape: int, high: int = 12) -> Tensor:
+    generator = torch.Generator().manual_seed(sum(shape))
+    return torch.randint(3, high, shape, generator=generator)
+
+
+def asked(lengths: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Questions of these lengths, padded: tokens and mask `[B, max]`."""
+    question = ints(len(lengths), max(lengths))
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return question.masked_fill(~mask, 0), mask
+
+
+def noise(height: int, width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(height)
+    return torch.randint(256, (3, height, width), dtype=torch.uint8, generator=generator)
+
+
+IMAGES = [noise(*size) for size in SIZES]
+QUESTION, MASK = asked((4, 1, 6))
+
+
+def read(model: LatteVQA) -> StateCache:
+    with torch.no_grad():
+        return model.read(IMAGES, QUESTION, MASK)
