@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         demo = build(predictor, flags.max_pixels or MAX_PIXELS)
         serve(demo, flags.host, flags.port, flags.share, flags.max_upload)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(f"app: {error}", file=sys.stderr)
         return 2
     return 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.look import CSS, THEME
 from vqa.images import MAX_PIXELS
 from vqa.predictor import Answer, Predictor
 
@@ -31,14 +32,6 @@ BUNDLED_NOTE = """The bundled model has seen only easy-VQA: small pictures of on
 questions like the examples. For other images, train a model on yours and start this page with
 `--model`."""
 
-THEME = gr.themes.Default(
-    primary_hue="amber",
-    neutral_hue="stone",
-    font=["system-ui", "sans-serif"],  # the reader's own fonts: no web font is fetched
-    font_mono=["ui-monospace", "monospace"],
-)
-CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-
 Shown = tuple[str, dict[str, float] | None, str]
 """The answer's text, the best answers' probabilities, the details."""
 
@@ -46,9 +39,7 @@ Shown = tuple[str, dict[str, float] | None, str]
 def build(predictor: Predictor, max_pixels: int = MAX_PIXELS) -> gr.Blocks:
     """The page, not yet served; an image of more than `max_pixels` is refused."""
     gr.set_static_paths([EXAMPLES])  # served as they are: a copy would be deleted with the uploads
-    with gr.Blocks(
-        title="Latte VQA", analytics_enabled=False, delete_cache=(KEPT, KEPT)
-    ) as demo:
+    with gr.Blocks(title="Latte VQA", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as demo:
         gr.Markdown(INTRO)
         with gr.Row(equal_height=False):
             with gr.Column(min_width=360):
@@ -91,7 +82,7 @@ def _inputs() -> tuple[gr.Image, gr.Textbox, gr.Button]:
     )
     question = gr.Textbox(
         label="Question",
-        placeholder="What do you want to know about the image?",
+        placeholder="What do you want to know?",
         elem_id="question",
     )
     return image, question, gr.Button("Ask", variant="primary", elem_id="ask")
@@ -113,7 +104,7 @@ def _outputs() -> list[gr.Textbox | gr.Label | gr.Markdown]:
 def answering(
     predictor: Predictor, max_pixels: int
 ) -> Callable[[dict[str, Any] | None, str | None], Iterator[Shown]]:
-    """The function behind the page: from what was uploaded and asked to what is shown, over time."""
+    """The function behind the page: what was uploaded and asked -> what is shown, over time."""
 
     def answer(image: dict[str, Any] | None, question: str | None) -> Iterator[Shown]:
         """Answers a question about an image: the answer's text, the most probable answers with
@@ -172,18 +163,26 @@ def serve(
     max_upload: str = "200mb",
     wait: bool = True,
 ) -> str:
-    """Serves the page, until interrupted or, without `wait`, in the background; returns its URL."""
-    _, url, _ = demo.launch(
-        server_name=host,
-        server_port=port,
-        share=share,
-        max_file_size=max_upload,
-        prevent_thread_lock=not wait,
-        theme=THEME,
-        css=CSS,
-        footer_links=["api"],
-        run_history=False,  # the browser would keep people's images and questions
-        ssr_mode=False,  # needs Node
-        quiet=not wait,
-    )
+    """Serves the page, until interrupted or, without `wait`, in the background; returns its URL.
+
+    Raises ValueError, in one sentence, where it cannot listen.
+    """
+    try:
+        _, url, _ = demo.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            max_file_size=max_upload,
+            prevent_thread_lock=not wait,
+            theme=THEME,
+            css=CSS,
+            footer_links=["api"],
+            run_history=False,  # the browser would keep people's images and questions
+            ssr_mode=False,  # needs Node
+            quiet=not wait,
+        )
+    except OSError as error:
+        raise ValueError(
+            f"cannot listen on {host}, port {port or '7860 to 7959'}; choose another one"
+        ) from error
     return url

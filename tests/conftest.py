@@ -15,7 +15,7 @@ from vqa.predictor import Predictor
 # One thread: sums come out the same in every process, and processes do not wait for each other.
 torch.set_num_threads(1)
 
-VIT = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 16, "init_values": None}
+VIT = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 16, "init_values": 1.0}
 TINY = Network(
     vision=Vision(vit_args=VIT, tile=64),
     dim=32,
@@ -46,7 +46,7 @@ def predictor(tiny: Path) -> Predictor:
 
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A jsonl data set one can learn in seconds: the colour of a square, images of several sizes."""
+    """A jsonl data set one can learn in seconds: the colour of a square, in several sizes."""
     root = tmp_path_factory.mktemp("squares")
     (root / "images").mkdir()
     colors = {"red": (255, 0, 0), "green": (0, 255, 0)}

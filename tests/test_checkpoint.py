@@ -45,7 +45,7 @@ def folder(good: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
-def test_a_saved_model_answers_bit_for_bit(way: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_saved_model_answers_bit_for_bit(way: tuple[str, str, str], tmp_path: Path) -> None:
     model = make(*way)
     loaded = LatteVQA.from_pretrained(save(model, tmp_path))
     assert not loaded.training

@@ -144,9 +144,7 @@ def test_fit_help_explains_every_argument(
         assert words in out
 
 
-def test_print_config(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_print_config(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["vqa"])
     config = str(Path(__file__).parents[1] / "configs" / "easy_vqa.yaml")
     code, out, _ = run(capsys, "fit", "-c", config, "--model.network.dim", "64", "--print_config")

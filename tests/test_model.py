@@ -148,7 +148,7 @@ def test_score_counts_up_to_the_end_token(model: LatteVQA) -> None:
         sum(chosen[row, place, tail[row, place]] for place in range(length))
         for row, length in enumerate((2, 4, 4))
     ]
-    close(model.score(cache, sequences), torch.stack(expected))  # type: ignore[arg-type]
+    close(model.score(cache, sequences), torch.stack(expected))
 
 
 @torch.no_grad()

@@ -163,7 +163,7 @@ def naive_rows(conv: GridConv, x: Tensor, grids: Sequence[tuple[Grid, ...]]) -> 
     return out
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, list[tuple[Grid, ...]]] = {
     "one": [(IMAGE,), (IMAGE,)],
     "single-patch": [(Grid(1, 1),), (Grid(1, 1),)],
     "mixed": [(IMAGE,), (WIDE,), (IMAGE,)],

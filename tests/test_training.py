@@ -19,7 +19,7 @@ from vqa.predictor import Predictor
 NETWORK = """
 model:
   network:
-    vision: {vit_args: {patch_size: 16, embed_dim: 32, depth: 1, num_heads: 2, init_values: null}, tile: 64}
+    vision: {vit_args: {patch_size: 16, embed_dim: 32, depth: 1, num_heads: 2, init_values: 1.0}, tile: 64}
     dim: 32
     heads: 2
     latents: 8

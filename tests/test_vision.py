@@ -226,7 +226,7 @@ def test_pretrained_weights_and_a_stem_of_ones_own_exclude_each_other() -> None:
         make("stem").load_vit("pretrained")
 
 
-@pytest.mark.parametrize("name", ("resnet18", "no_such_vit"))
+@pytest.mark.parametrize("name", ("resnet18", "swin_tiny_patch4_window7_224", "no_such_vit"))
 def test_what_is_no_vit_is_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         Encoder(DIM, name)

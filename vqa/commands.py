@@ -30,7 +30,9 @@ def ask(
 
 
 def evaluate(
-    dataset: Annotated[str, Option(help=f"Name of the data set: {', '.join(datasets.available())}.")],
+    dataset: Annotated[
+        str, Option(help=f"Name of the data set: {', '.join(datasets.available())}.")
+    ],
     out: Annotated[Path, Option(help="Folder for results, predictions and scores.")],
     model: Model = None,
     root: Annotated[str | None, Option(help="The data set's folder; easy_vqa needs none.")] = None,

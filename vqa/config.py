@@ -13,15 +13,17 @@ class Vision:
     vit: str = "vit_small_patch16_rope_224"
     """Name of a timm ViT. The default has rotary positions, so tiles may have any size."""
     vit_args: dict[str, Any] = field(
-        default_factory=lambda: {"embed_dim": 192, "depth": 4, "num_heads": 3, "init_values": None}
+        default_factory=lambda: {"embed_dim": 192, "depth": 4, "num_heads": 3, "init_values": 1.0}
     )
-    """Keyword arguments of timm.create_model: embed_dim, depth, num_heads, patch_size, ..."""
+    """Keyword arguments of timm.create_model: embed_dim, depth, num_heads, patch_size, ...
+    init_values 1.0: blocks count from the first step; that ViT's own layer scale of 1e-5 would have
+    them start as the identity (timm drops arguments that are None)."""
     tile: int = 256
     """Side of a tile in pixels, a multiple of the ViT's patch size."""
     overview: bool = True
     """Read a small view of the whole image besides, where it has more than one tile."""
     conv_stem: bool = True
-    """Embed patches by small convolutions: learns much faster from scratch; off for pretrained ViTs."""
+    """Embed patches by small convolutions: learns faster from scratch; off for pretrained ViTs."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Data for training: which questions, in which order, how they become batches."""
 
+from typing import Any
+
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -7,7 +9,6 @@ from torch.utils.data import DataLoader
 
 from vqa import datasets, loader
 from vqa import tokenizer as tokenizers
-from vqa.batch import Batch
 
 
 class VQAData(LightningDataModule):
@@ -72,7 +73,7 @@ class VQAData(LightningDataModule):
         """The data set's own metric."""
         return next(iter(self.open.values())).score(prediction, answers)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         data = self.questions("train")
         together = loader.Shuffled(data, self.seed, self.questions_per_image)
         join = loader.collator(self.tokenizer, True, mirror if self.flip else None)
@@ -85,16 +86,16 @@ class VQAData(LightningDataModule):
             persistent_workers=self.num_workers > 0,
         )
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[Any]:
         return self._evaluation("val")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[Any]:
         return self._evaluation("test")
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> DataLoader[Any]:
         return self._evaluation(self.predict_split)
 
-    def _evaluation(self, split: str) -> DataLoader[Batch]:
+    def _evaluation(self, split: str) -> DataLoader[Any]:
         return DataLoader(
             loader.Questions(self.questions(split), self.cache_mb),
             self.eval_batch_size,

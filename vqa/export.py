@@ -1,5 +1,6 @@
 """From a Lightning checkpoint to a model folder that needs neither Lightning nor data."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,22 @@ import torch
 from vqa import tokenizer as tokenizers
 from vqa.config import Network
 from vqa.model import LatteVQA, build
+
+CARD = """---
+library_name: latte-vqa
+pipeline_tag: visual-question-answering
+---
+# {name}
+
+A Latte VQA model, exported from a training checkpoint.
+
+    vqa ask IMAGE "QUESTION" --model {name}
+
+## Network
+```json
+{network}
+```
+"""
 
 
 def export(checkpoint: str | Path, folder: str | Path, dtype: str = "float32") -> LatteVQA:
@@ -34,6 +51,8 @@ def export(checkpoint: str | Path, folder: str | Path, dtype: str = "float32") -
     model.load_state_dict(weights)
     model.to(getattr(torch, dtype)).save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
+    card = CARD.format(name=Path(folder).name, network=json.dumps(model.config.network, indent=1))
+    (Path(folder) / "README.md").write_text(card, encoding="utf-8")
     return model
 
 

@@ -97,7 +97,7 @@ class ResumableBatches(BatchSampler):
         return islice(super().__iter__(), start, None)
 
 
-class ResumableLoader(DataLoader[Batch]):
+class ResumableLoader(DataLoader[Any]):
     """A loader over `ResumableBatches` whose place in the epoch is part of Lightning's checkpoints.
 
     Without it, training that was killed in mid-epoch would see the epoch's first batches again.

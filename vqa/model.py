@@ -51,7 +51,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         """Every component initialises itself; nothing is left to do here."""
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> "LatteVQA":  # type: ignore[override]
+    def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> "LatteVQA":
         """The model saved in `folder`, or by that name on the hub, ready to answer (eval mode).
 
         `dtype` and `device` may be given. Raises ValueError, in one sentence, for a folder that
@@ -101,7 +101,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         )
         return out
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: Tensor,
         past_key_values: StateCache | None = None,
@@ -138,7 +138,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=after)
 
     @torch.no_grad()
-    def generate(self, cache: StateCache, **kwargs: Any) -> Any:  # type: ignore[override]
+    def generate(self, cache: StateCache, **kwargs: Any) -> Any:
         """Answers written from `cache` (of `read`, left as it is) by transformers' own search.
 
         All of `GenerationMixin.generate`'s words work: `num_beams`, `do_sample`, `streamer`,

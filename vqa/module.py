@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_cosine_with_min_lr_schedule_with_warmup
 
@@ -30,8 +31,8 @@ class VQAModule(LightningModule):
         weight_decay: decay of weight matrices; norms, biases and embeddings have none.
         beta2: second-moment decay of AdamW.
         max_answer_tokens: longest answer written in validation and prediction.
-        vit_weights: a file of pretrained weights for the ViT (timm's key names), or "pretrained" for
-            those that timm downloads; none trains it from scratch.
+        vit_weights: a file of pretrained weights for the ViT (timm's key names), or "pretrained"
+            for those that timm downloads; none trains it from scratch.
         compile: compile the network with torch.compile (costs a minute at the start).
     """
 
@@ -111,8 +112,9 @@ class VQAModule(LightningModule):
         written = self.model.generate(cache, max_new_tokens=self.max_answer_tokens)
         return [tokenizers.decode(self.tokenizer, row) for row in written.tolist()]
 
-    def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, Any]]]:
-        matrices, others = [], []
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        matrices: list[Tensor] = []
+        others: list[Tensor] = []
         for name, weight in self.named_parameters():
             plain = weight.dim() < 2 or name.endswith(("table.weight", "kind", "token"))
             (others if plain else matrices).append(weight)
@@ -120,14 +122,14 @@ class VQAModule(LightningModule):
             {"params": matrices, "weight_decay": self.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        optimizer = AdamW(groups, lr=self.lr, betas=(0.9, self.beta2))
+        optimizer = AdamW(groups, lr=self.lr, betas=(0.9, self.beta2), fused=True)
         schedule: LRScheduler = get_cosine_with_min_lr_schedule_with_warmup(
             optimizer,
             self.warmup_steps,
             int(self.trainer.estimated_stepping_batches),
             min_lr_rate=self.min_lr_rate,
         )
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["tokenizer"] = self.tokenizer.backend_tokenizer.to_str()

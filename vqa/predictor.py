@@ -137,7 +137,8 @@ class Predictor:
         yield self._answers(batch, found, time.perf_counter() - start)[0]
 
     def _read(self, batch: Batch) -> StateCache:
-        return self.model.read(**batch.inputs())  # type: ignore[arg-type]
+        cache: StateCache = self.model.read(**batch.inputs())
+        return cache
 
     def _write(self, cache: StateCache, longest: int = 32) -> Iterator[str]:
         """Greedy answers token by token: a generator, where generate() would want a thread."""

@@ -1,19 +1,19 @@
 """A convolutional patch embedding: small strided convolutions in place of one large linear map.
 
-ViTs learn faster and from less data this way ("Early convolutions help transformers see better", Xiao et
-al., arXiv 2106.14881): edges and corners inside a patch need not be learned anew for each pixel place.
+ViTs learn faster and from less data this way ("Early convolutions help transformers see better",
+Xiao et al., arXiv 2106.14881): edges and corners inside a patch need not be learned anew for each
+pixel place.
 """
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import gelu
 
 
 class ConvStem(nn.Module):
-    """3x3 convolutions of stride 2 down to one vector of width `dim` a patch; stands in for timm's.
+    """3x3 convolutions of stride 2 down to one vector of width `dim` a patch, in timm's place.
 
-    The fourth input channel marks real pixels (1) and padding (0). What is padding stays zero after each
-    convolution, so a tile's tokens do not depend on how far it was padded.
+    A tile's tokens do not depend on how far it was padded to the right and below: a stride of 2 over
+    an even size reads one pixel to the left and above, and none past the patch it belongs to.
     """
 
     def __init__(self, patch: int, dim: int, tile: int) -> None:
@@ -32,12 +32,9 @@ class ConvStem(nn.Module):
         self.project = nn.Linear(widths[-1], dim)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """`pixels` `[B, 4, H, W]`, H and W multiples of the patch, to `[B, rows, columns, dim]`."""
-        real = pixels[:, 3:]
-        x = pixels[:, :3] * real
+        """`pixels` `[B, 3, H, W]`, H and W multiples of the patch: `[B, rows, columns, dim]`."""
+        x = pixels
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            real = avg_pool2d(real, 2)
-            x = norm(conv(x).permute(0, 2, 3, 1))  # [B, H, W, C]
-            x = torch.nn.functional.gelu(x).permute(0, 3, 1, 2) * real
+            x = gelu(norm(conv(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
         out: Tensor = self.project(x.permute(0, 2, 3, 1))
         return out

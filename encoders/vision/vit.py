@@ -51,6 +51,9 @@ class Encoder(nn.Module):
     their own size; one with an absolute position table reads full tiles, padded and masked.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         dim: int,
@@ -125,7 +128,7 @@ class Encoder(nn.Module):
 
     def _parts(self, image: Tensor) -> list[_Part]:
         image = image.to(self.kind.device)
-        grid = tiling.grid_of(*image.shape[1:], self.patch)
+        grid = tiling.grid_of(image.shape[1], image.shape[2], self.patch)
         parts = [_Part(image, grid, (1.0, 1.0), False)]
         if self._needs_overview(grid):
             small = self._overview_grid(grid)
@@ -171,9 +174,6 @@ class Encoder(nn.Module):
         real = (torch.arange(rows, device=pixels.device)[:, None] < extent[:, :1, None]) & (
             torch.arange(columns, device=pixels.device) < extent[:, 1:, None]
         )
-        if self.conv_stem:
-            shown = real.repeat_interleave(self.patch, 1).repeat_interleave(self.patch, 2)
-            pixels = torch.cat([pixels, shown.unsqueeze(1).to(pixels.dtype)], dim=1)
         prefix = self.vit.num_prefix_tokens
         seen = None
         if not bool(real.all()):
@@ -190,6 +190,9 @@ class Encoder(nn.Module):
 def _create(recipe: dict[str, Any]) -> Any:
     broken = (SafetensorError, UnpicklingError, OSError)  # files of weights
     try:
-        return timm.create_model(**recipe)
+        vit = timm.create_model(**recipe)
     except (RuntimeError, TypeError, AssertionError, KeyError, *broken) as error:
         raise ValueError(f"timm cannot make this ViT: {recipe}: {error}") from error
+    if not hasattr(vit, "num_prefix_tokens"):
+        raise ValueError(f"{recipe['model_name']} is no plain ViT: its tokens are not one a patch")
+    return vit

@@ -1,0 +1,132 @@
+"""The page in a real browser: headless Chromium against `python -m app`."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+from serving import served
+
+from vqa.predictor import Predictor
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1200,900",
+)
+ASKED = "what color is the square?"
+
+
+@pytest.fixture(scope="module")
+def driver(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    binary, service = shutil.which("chromium"), shutil.which("chromedriver")
+    if not binary or not service:
+        pytest.skip("no chromium and chromedriver on this machine")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    with served(tiny, "--max-pixels", "1000000") as url:
+        browser = webdriver.Chrome(options, webdriver.ChromeService(service))
+        try:
+            browser.get(url)
+            yield browser
+        finally:
+            browser.quit()
+
+
+def find(driver: webdriver.Chrome, selector: str) -> WebElement:
+    """The first such element, as soon as it is there."""
+    waiting = WebDriverWait(driver, 30)
+    return waiting.until(lambda d: d.find_elements(By.CSS_SELECTOR, selector))[0]
+
+
+def fill(driver: webdriver.Chrome, image: Path, question: str) -> WebElement:
+    """Uploads `image`, writes `question`; returns the question box."""
+    find(driver, "#image input[type=file]").send_keys(str(image))
+    WebDriverWait(driver, 30).until(
+        lambda d: image.name in (find(d, "#image img").get_attribute("src") or "")
+    )
+    box = find(driver, "#question textarea")
+    box.send_keys(Keys.CONTROL, "a", Keys.NULL, question)
+    return box
+
+
+def wait_for(driver: webdriver.Chrome, selector: str, pattern: str) -> str:
+    """The text of an element once it matches `pattern`."""
+    WebDriverWait(driver, 30).until(lambda d: re.search(pattern, find(d, selector).text))
+    return find(driver, selector).text
+
+
+def check_answer(driver: webdriver.Chrome, predictor: Predictor, image: Path, ask: str) -> None:
+    expected = predictor.ask(image, ask)
+    size = f"image {expected.width:,} × {expected.height:,} pixels"
+    line = wait_for(driver, "#details", f"{size}.*{expected.tokens} tokens.*seconds")
+    assert "nothing was downscaled" in line
+    assert find(driver, "#answer textarea").get_property("value") == expected.answer
+    bars = find(driver, "#probabilities").text
+    assert bars.count("%") >= len(expected.top_k)
+
+
+def test_a_person_asks(driver: webdriver.Chrome, predictor: Predictor, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    fill(driver, tmp_path / "noise.png", ASKED)
+    find(driver, "#ask").click()
+    check_answer(driver, predictor, tmp_path / "noise.png", ASKED)
+
+
+def test_enter_asks_too(driver: webdriver.Chrome, predictor: Predictor, tmp_path: Path) -> None:
+    Image.new("RGB", (31, 77), "green").save(tmp_path / "green.png")
+    fill(driver, tmp_path / "green.png", ASKED).send_keys(Keys.ENTER)
+    check_answer(driver, predictor, tmp_path / "green.png", ASKED)
+
+
+def test_a_click_on_an_example_asks_it(driver: webdriver.Chrome, predictor: Predictor) -> None:
+    from app.demo import EXAMPLES, QUESTIONS
+
+    name, question = next(iter(QUESTIONS.items()))
+    find(driver, "#examples tbody tr").click()
+    check_answer(driver, predictor, EXAMPLES / name, question)
+    assert find(driver, "#question textarea").get_property("value") == question
+
+
+def test_an_error_is_a_sentence_on_the_page(driver: webdriver.Chrome, tmp_path: Path) -> None:
+    Image.new("L", (1001, 1000)).save(tmp_path / "large.png")
+    fill(driver, tmp_path / "large.png", ASKED)
+    find(driver, "#ask").click()
+    told = wait_for(driver, "[data-testid=toast-body]", "large.png")
+    sentence = "large.png is 1001 x 1000 = 1,001,000 pixels, over the limit of 1,000,000 pixels"
+    assert sentence in told and "Traceback" not in told and str(tmp_path) not in told
+
+
+def test_nothing_is_fetched_from_elsewhere(driver: webdriver.Chrome) -> None:
+    """Last: all that the page asked for in the tests above."""
+    asked = set()
+    for entry in driver.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            asked.add(message["params"]["request"]["url"])
+    # Not of the page: data: and blob: URLs, and the chrome: ones of the browser's own first tab.
+    sent = [url for url in asked if urlsplit(url).scheme in ("http", "https", "ws", "wss")]
+    assert len(sent) > 10 and {urlsplit(url).hostname for url in sent} == {"127.0.0.1"}
+    links = driver.find_elements(By.CSS_SELECTOR, "link[rel=preconnect], link[rel=dns-prefetch]")
+    assert [link.get_attribute("href") for link in links] == []
