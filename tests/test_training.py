@@ -141,15 +141,14 @@ def test_export_and_serve(
     options = ["--dataset", "jsonl", "--root", str(squares), "--model", str(folder)]
     assert main(["evaluate", *options, "--out", str(out)]) == 0
     assert json.loads((out / "scores.json").read_text())["overall"] == 100.0
-    answer = Predictor.from_pretrained(folder).ask(squares / "images/test0.png", "what color?")
-    assert answer.answer in ("red", "green", "yes", "no")
     capsys.readouterr()
     image = str(squares / "images/test1.png")
     question = "what color is the square?"
+    asked = Predictor.from_pretrained(folder).ask(image, question)
     assert main(["ask", image, question, "--model", str(folder), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["answer"] == "green"
-    assert told["score"] > 0.9
+    assert told["score"] == pytest.approx(asked.score) and told["score"] > 0.5
 
 
 def test_validate_test_and_predict(

@@ -58,6 +58,8 @@ class VQAData(LightningDataModule):
         self.cache_mb = cache_mb
         self.predict_split = predict_split
         self.seed = seed
+        self.resume = {"taken": 0}
+        self.train_loader: loader.ResumableLoader | None = None
         self.open: dict[str, datasets.Dataset] = {}
         self.tokenizer = (
             tokenizers.load(tokenizer) if tokenizer else tokenizers.train(self._texts(), vocabulary)
@@ -77,14 +79,28 @@ class VQAData(LightningDataModule):
         data = self.questions("train")
         together = loader.Shuffled(data, self.seed, self.questions_per_image)
         join = loader.collator(self.tokenizer, True, mirror if self.flip else None)
-        drop = len(data) >= self.batch_size
-        return loader.ResumableLoader(
+        batches = loader.ResumableBatches(together, self.batch_size, len(data) >= self.batch_size)
+        self.train_loader = loader.ResumableLoader(
             loader.Questions(data, self.cache_mb),
-            batch_sampler=loader.ResumableBatches(together, self.batch_size, drop),
+            batch_sampler=batches,
             collate_fn=join,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
+        self.train_loader.load_state_dict(self.resume)
+        return self.train_loader
+
+    def state_dict(self) -> dict[str, int]:
+        """How much of the epoch was seen: part of each checkpoint.
+
+        Lightning keeps a loader's state too, but forgets to restore it where the loader was made
+        early, to count the optimiser's steps, as ours is for the learning rate schedule.
+        """
+        return self.train_loader.state_dict() if self.train_loader else self.resume
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Training goes on after the batches that were seen."""
+        self.resume = state_dict
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self._evaluation("val")

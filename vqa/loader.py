@@ -98,15 +98,12 @@ class ResumableBatches(BatchSampler):
 
 
 class ResumableLoader(DataLoader[Any]):
-    """A loader over `ResumableBatches` whose place in the epoch is part of Lightning's checkpoints.
-
-    Without it, training that was killed in mid-epoch would see the epoch's first batches again.
-    """
+    """A loader over `ResumableBatches` that knows its place: `taken` batches of the epoch."""
 
     taken = 0
 
     def __iter__(self) -> Any:
-        self.taken = getattr(self.batch_sampler, "start", 0)
+        self.taken = self.batch_sampler.start  # type: ignore[union-attr]
         for batch in super().__iter__():
             self.taken += 1
             yield batch
@@ -115,9 +112,9 @@ class ResumableLoader(DataLoader[Any]):
         """Batches taken of the epoch in progress."""
         return {"taken": self.taken}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after the batches taken; after a whole epoch that is the next one's first."""
-        self.batch_sampler.start = state["taken"] % max(1, len(self))  # type: ignore[union-attr]
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Goes on after the batches taken; after a whole epoch that is the next one's first."""
+        self.batch_sampler.start = state_dict["taken"] % max(1, len(self))  # type: ignore[union-attr]
 
 
 def collator(
