@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -60,8 +61,12 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
             row = {"question_id": f"{split}-{index}", "image": name, "split": split}
             row |= {"question": "what color is the square?", "answers": [color]}
             rows.append(row | {"meta": {"kind": "color"}})
-            other = {"question_id": f"{split}-{index}b", "question": "is there a red square?"}
-            rows.append(row | other | {"answers": ["yes" if color == "red" else "no"]})
+            other: dict[str, Any] = {
+                "question_id": f"{split}-{index}b",
+                "question": "is there a red square?",
+            }
+            other |= {"answers": ["yes" if color == "red" else "no"], "meta": {"kind": "yes/no"}}
+            rows.append(row | other)
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (root / f"{split}.jsonl").write_text(lines, encoding="utf-8")
     return root

@@ -30,11 +30,15 @@ def test_files(squares: Path, tiny: Path, tmp_path: Path) -> None:
         assert row["answer"] == result["answer"]
         assert 0 <= float(str(row["probability"])) <= 1
         assert int(str(row["tokens"])) > 4 and float(str(row["seconds"])) > 0
-    right = [row["answer"] in row["answers"] for row in predictions.values()]  # type: ignore[operator]
+    kinds = {row["question_id"]: row["meta"]["kind"] for row in rows}  # type: ignore[index]
+    right = {key: row["answer"] in row["answers"] for key, row in predictions.items()}  # type: ignore[operator]
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["n"] == len(rows) == 16
-    assert scores["overall"] == pytest.approx(100 * sum(right) / len(right))
-    assert scores["per_answer_type"] == {"color": {"score": scores["overall"], "n": 16}}
+    assert scores["overall"] == pytest.approx(100 * sum(right.values()) / len(right))
+    for kind in ("color", "yes/no"):
+        some = [good for key, good in right.items() if kinds[key] == kind]
+        told = scores["per_answer_type"][kind]
+        assert told == {"score": pytest.approx(100 * sum(some) / 8), "n": 8}
 
 
 def test_batch_size_changes_nothing(squares: Path, predictor: Predictor, tmp_path: Path) -> None:

@@ -152,16 +152,15 @@ def test_export_and_serve(
 
 
 def test_validate_test_and_predict(
-    trained: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path, squares: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["vqa"])
-    checkpoint = ["--ckpt_path", str(trained / "checkpoints" / "last.ckpt")]
-    options = config(tmp_path, squares) + checkpoint
+    options = config(trained, squares) + ["--ckpt_path", "last"]
     assert main(["validate", *options]) == 0
     assert main(["test", *options]) == 0
-    assert float(metrics(tmp_path, 1)[0]["test/accuracy"]) == 1.0
+    assert float(metrics(trained, 2)[0]["test/accuracy"]) == 1.0
     assert main(["predict", *options, "--return_predictions", "false"]) == 0
-    results = json.loads((tmp_path / "lightning_logs" / "version_2" / "results.json").read_text())
+    results = json.loads((trained / "lightning_logs" / "version_3" / "results.json").read_text())
     expected = [json.loads(line) for line in (squares / "test.jsonl").read_text().splitlines()]
     assert results == [
         {"question_id": row["question_id"], "answer": row["answers"][0]} for row in expected

@@ -31,12 +31,14 @@ TRAINING = {
 
 def train(context: Context) -> None:
     """fit, validate, test and predict, through LightningCLI."""
+    from jsonargparse import set_parsing_settings
     from lightning.pytorch.cli import LightningCLI
 
     from vqa.datamodule import VQAData
     from vqa.module import VQAModule
     from vqa.results import ResultsWriter
 
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)  # help for Network's words
     # LightningCLI warns of arguments that come in any other way.
     sys.argv = ["vqa", str(context.info_name), *context.args]
     LightningCLI(

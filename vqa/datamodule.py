@@ -114,7 +114,7 @@ class VQAData(LightningDataModule):
     def _evaluation(self, split: str) -> DataLoader[Any]:
         return DataLoader(
             loader.Questions(self.questions(split), self.cache_mb),
-            self.eval_batch_size,
+            batch_size=self.eval_batch_size,
             collate_fn=loader.collator(self.tokenizer, True),
             num_workers=self.num_workers,
         )

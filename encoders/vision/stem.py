@@ -12,8 +12,8 @@ from torch.nn.functional import gelu
 class ConvStem(nn.Module):
     """3x3 convolutions of stride 2 down to a vector of width `dim` a patch.
 
-    A tile's tokens do not depend on how far it was padded to the right and below: a stride of 2 over
-    an even size reads one pixel to the left and above, and none past the patch it belongs to.
+    A tile's tokens do not depend on how far it was padded to the right and below: stride 2 over an
+    even size reads one pixel to the left and above, and none past the patch it belongs to.
     """
 
     def __init__(self, patch: int, dim: int, tile: int) -> None:
