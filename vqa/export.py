@@ -48,7 +48,11 @@ def export(checkpoint: str | Path, folder: str | Path, dtype: str = "float32") -
         for name, weight in saved["state_dict"].items()
         if name.startswith(prefix)
     }
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is of another version of the network: {reason}") from None
     model.to(getattr(torch, dtype)).save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
     card = CARD.format(name=Path(folder).name, network=json.dumps(model.config.network, indent=1))
