@@ -90,9 +90,13 @@ def test_decoded_images_are_kept_up_to_the_limit(
     squares: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = datasets.create("jsonl", str(squares), "test")
-    path = split[0].image
+    path, other = split[0].image, split[2].image
     kept, forgotten = Questions(split, cache_mb=1), Questions(split, cache_mb=0)
     pixels = kept.pixels(path)
     assert kept.pixels(path) is pixels
     assert forgotten.pixels(path) is not forgotten.pixels(path)
-    assert kept.room == 2**20 - pixels.nbytes
+    kept.capacity = pixels.nbytes + 1  # room for one: the older goes
+    newer = kept.pixels(other)
+    assert kept.pixels(other) is newer or newer.nbytes > kept.capacity
+    assert kept.pixels(path) is not pixels
+    assert kept.held == sum(image.nbytes for image in kept.cache.values()) <= kept.capacity

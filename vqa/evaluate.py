@@ -33,7 +33,7 @@ def evaluate(
     check_top_k(top_k)
     out.mkdir(parents=True, exist_ok=True)
     count = len(dataset) if limit is None else min(limit, len(dataset))
-    results: list[dict[str, Any]] = []
+    answers: dict[int | str, str] = {}
     tally = _Tally()
     with (
         (out / "predictions.jsonl").open("w", encoding="utf-8") as lines,
@@ -43,13 +43,14 @@ def evaluate(
             for example, answer in zip(batch.examples, predictor.answer(batch, top_k), strict=True):
                 score = dataset.score(answer.answer, example.answers)
                 tally.add(example.answer_type, score)
-                results.append({"question_id": example.question_id, "answer": answer.answer})
+                answers[example.question_id] = answer.answer
                 _write_line(lines, example, answer, score)
             lines.flush()
             bar.update(len(batch))
             bar.set_postfix_str(f"score {tally.overall():.2f}")
     scores = {**tally.scores(), "skipped": len(dataset.skipped)}
-    _write_json(out / "results.json", results)
+    ids = [dataset[index].question_id for index in range(count)]
+    _write_json(out / "results.json", [{"question_id": id_, "answer": answers[id_]} for id_ in ids])
     _write_json(out / "scores.json", scores)
     return scores
 
@@ -60,7 +61,7 @@ def _batches(
     """Batches in which an image with many questions stands, and is read, once."""
     order = list(range(count))
     order.sort(key=lambda index: dataset[index].image)  # stable: questions keep their order
-    questions = loader.Questions(dataset, cache_mb=64)
+    questions = loader.Questions(dataset, cache_mb=512)
     batches: DataLoader[Any] = DataLoader(
         Subset(questions, order),
         batch_size,

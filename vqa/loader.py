@@ -20,13 +20,15 @@ Item = tuple[Example, Tensor]
 class Questions(TorchDataset[Item]):
     """A data set with the pixels of its images, uint8 `[3, H, W]`.
 
-    Decoded images stay in memory until they fill `cache_mb` megabytes, so that from the second
-    epoch on nothing is decoded twice. Worker processes each have a cache of their own.
+    The last decoded images, `cache_mb` megabytes of them, stay in memory: a data set that fits is
+    decoded once, and of a larger one the questions about one image, where they follow each other,
+    share its pixels. Worker processes each have a cache of their own.
     """
 
     def __init__(self, dataset: Dataset, cache_mb: int = 0, max_pixels: int | None = None) -> None:
         self.dataset = dataset
-        self.room = cache_mb * 2**20
+        self.capacity = cache_mb * 2**20
+        self.held = 0
         self.max_pixels = max_pixels or images.MAX_PIXELS
         self.cache: dict[str, Tensor] = {}
 
@@ -42,9 +44,10 @@ class Questions(TorchDataset[Item]):
         image = self.cache.get(path)
         if image is None:
             image = images.load(path, self.max_pixels)
-            if image.nbytes <= self.room:
-                self.cache[path] = image
-                self.room -= image.nbytes
+            self.cache[path] = image
+            self.held += image.nbytes
+            while self.held > self.capacity:  # a dict keeps its order: the oldest goes first
+                self.held -= self.cache.pop(next(iter(self.cache))).nbytes
         return image
 
 

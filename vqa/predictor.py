@@ -88,8 +88,8 @@ class Predictor:
     ) -> Answer:
         """The answer to `question` about `image` (path, bytes, PIL image or array).
 
-        `top_k` answers are searched by as many beams; 1 writes greedily. Raises ImageError for an
-        image that cannot be read and ValueError for an unusable question.
+        `top_k` answers are searched by twice as many beams; 1 writes greedily. Raises ImageError
+        for an image that cannot be read and ValueError for an unusable question.
         """
         return self.ask_many([image], [0], [question], top_k, max_pixels)[0]
 
@@ -154,18 +154,20 @@ class Predictor:
 
     def _search(self, cache: StateCache, top_k: int) -> list[list[Candidate]]:
         """For each question its `top_k` answers, most probable first."""
-        words: dict[str, Any] = {"num_beams": top_k, "num_return_sequences": top_k}
-        if top_k > 1:
+        # Twice as many beams as answers: the same text may be found in several spellings of tokens.
+        beams = 1 if top_k == 1 else 2 * top_k
+        words: dict[str, Any] = {"num_beams": beams, "num_return_sequences": beams}
+        if beams > 1:
             words["length_penalty"] = 0.0  # rank by probability, not by probability per token
         sequences = self.model.generate(cache, **words)
-        questions = len(sequences) // top_k
-        rows = torch.arange(questions, device=sequences.device).repeat_interleave(top_k)
+        questions = len(sequences) // beams
+        rows = torch.arange(questions, device=sequences.device).repeat_interleave(beams)
         # Scored over the whole answer, its end included, so that the numbers are probabilities.
         scores = self.model.score(cache.select(rows), sequences).exp().tolist()
         texts = [tokenizers.decode(self.tokenizer, row) for row in sequences.tolist()]
         return [
-            _rank(texts[first : first + top_k], scores[first : first + top_k])
-            for first in range(0, len(texts), top_k)
+            _rank(texts[first : first + beams], scores[first : first + beams])[:top_k]
+            for first in range(0, len(texts), beams)
         ]
 
     def _answers(self, batch: Batch, found: list[list[Candidate]], seconds: float) -> list[Answer]:
