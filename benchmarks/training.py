@@ -1,4 +1,4 @@
-"""What a training step of configs/easy_vqa.yaml costs: reading data, fp32 and bf16 arithmetic.
+"""What a training step of configs/easy_vqa.yaml costs: data, fp32 and bf16, Latte and softmax.
 
     python benchmarks/training.py
 
@@ -7,6 +7,7 @@ Prints milliseconds and ratios of this machine, measured in one run.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -62,11 +63,13 @@ def main() -> None:
     batch = next(iter(data.train_dataloader()))
     fp32 = step_ms(network, data, batch, torch.float32)
     bf16 = step_ms(network, data, batch, torch.bfloat16)
+    softmax = step_ms(replace(network, mixer="attention"), data, batch, torch.float32)
     loading = loading_ms(data)
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     print(f"threads {torch.get_num_threads()}, bf16 arithmetic in hardware: {native}")
     print(f"forward + backward, fp32   {fp32:8.1f} ms")
     print(f"forward + backward, bf16   {bf16:8.1f} ms   {fp32 / bf16:.2f}x as fast")
+    print(f"the same with attention    {softmax:8.1f} ms   {softmax / fp32:.2f}x the time of Latte")
     print(f"a batch from memory        {loading:8.1f} ms   {loading / fp32:.1%} of an fp32 step")
 
 
