@@ -60,18 +60,20 @@ def collate(
     examples: Sequence[Example] = (),
 ) -> Batch:
     """A batch of `questions`, i about `images[image_index[i]]`, with `answers` to learn from."""
-    tokens = [tokenizer(text, add_special_tokens=False).input_ids for text in questions]
-    question, mask = _pad(tokens, tokenizer.pad_token_id)
+    question, mask = _pad(_tokens(tokenizer, questions), tokenizer.pad_token_id)
     batch = Batch(list(images), torch.tensor(list(image_index)), question, mask, examples=examples)
     if answers is not None:
-        targets = [
-            [*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
-            for text in answers
-        ]
+        targets = [[*tokens, tokenizer.eos_token_id] for tokens in _tokens(tokenizer, answers)]
         shifted = [[tokenizer.bos_token_id, *target[:-1]] for target in targets]
         batch.answer, real = _pad(shifted, tokenizer.pad_token_id)
         batch.labels = _pad(targets, IGNORE)[0].masked_fill(~real, IGNORE)
     return batch
+
+
+def _tokens(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
+    """All texts in one call: one by one takes twice as long."""
+    rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=False).input_ids
+    return rows
 
 
 def _pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
