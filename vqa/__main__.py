@@ -39,8 +39,8 @@ def train(context: Context) -> None:
     from vqa.results import ResultsWriter
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)  # help for Network's words
-    # LightningCLI warns of arguments that come in any other way.
-    sys.argv = ["vqa", str(context.info_name), *context.args]
+    # LightningCLI warns of arguments that come in any other way; DDP starts argv[0] again.
+    sys.argv = [sys.argv[0], str(context.info_name), *context.args]
     LightningCLI(
         VQAModule,
         VQAData,
