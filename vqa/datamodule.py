@@ -96,17 +96,13 @@ class VQAData(LightningDataModule):
         Lightning keeps a loader's state too, but forgets to restore it where the loader was made
         early, to count the optimiser's steps, as ours is for the learning rate schedule.
         """
+        # With several devices Lightning trains with a copy of the loader made below.
         train_loader = (self.trainer and self.trainer.train_dataloader) or self.train_loader
         return train_loader.state_dict() if train_loader else self.resume
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Training goes on after the batches that were seen."""
         self.resume = state_dict
-
-    def find_place(self) -> None:
-        """Called when training starts: several devices train with copies of that loader."""
-        assert self.trainer is not None
-        self.trainer.train_dataloader.load_state_dict(self.resume)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self._evaluation("val")

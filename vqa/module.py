@@ -74,9 +74,6 @@ class VQAModule(LightningModule):
             self.model.vision.load_vit(self.vit_weights)
         self.forward_loss = torch.compile(self.model) if self.compile_network else self.model
 
-    def on_train_start(self) -> None:
-        self.trainer.datamodule.find_place()  # type: ignore[attr-defined]
-
     def training_step(self, batch: Batch, _: int) -> Tensor:
         loss: Tensor = self.forward_loss(batch.answer, labels=batch.labels, **batch.inputs()).loss
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
