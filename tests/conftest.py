@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch  # noqa: F401 - its log handler keeps the stderr of its first importer
 import pytest
 import torch
 from PIL import Image

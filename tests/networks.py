@@ -17,6 +17,22 @@ WAYS = list(product(mixers.available(), ("encoder", "decoder"), ("state", "seque
 SIZES = ((64, 64), (20, 100), (33, 7))
 
 
+NETWORK = """
+model:
+  network:
+    vision: {vit_args: {patch_size: 16, embed_dim: 32, depth: 1, num_heads: 2, init_values: 1.0}, tile: 64}
+    dim: 32
+    heads: 2
+    latents: 8
+    encoder_depth: 1
+    decoder_depth: 1
+  lr: 3.0e-3
+  warmup_steps: 10
+data: {dataset: jsonl, batch_size: 4, vocabulary: 300}
+"""  # noqa: E501
+"""What the command line needs to train a tiny network on a jsonl data set."""
+
+
 def make(
     mixer: str = "latte",
     question: Any = "encoder",

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import torch
+from networks import NETWORK
 
-CONFIG = """
+TRAINER = """
 trainer:
   max_epochs: 2
   accelerator: cpu
@@ -19,23 +20,14 @@ trainer:
   callbacks:
     - class_path: lightning.pytorch.callbacks.ModelCheckpoint
       init_args: {dirpath: FOLDER, filename: "{step}", save_top_k: -1, every_n_train_steps: 1}
-model:
-  network:
-    vision: {vit_args: {patch_size: 16, embed_dim: 32, depth: 1, num_heads: 2, init_values: 1.0}, tile: 64}
-    dim: 32
-    heads: 2
-    latents: 8
-    encoder_depth: 1
-    decoder_depth: 1
-data: {dataset: jsonl, batch_size: 4, vocabulary: 300}
-"""  # noqa: E501
+"""
 
 
 def fit(folder: Path, root: Path, *options: str) -> dict[str, torch.Tensor]:
     """Weights after two epochs of six steps on two processes."""
     folder.mkdir()
     config = folder / "config.yaml"
-    config.write_text(CONFIG.replace("FOLDER", str(folder)), encoding="utf-8")
+    config.write_text(TRAINER.replace("FOLDER", str(folder)) + NETWORK, encoding="utf-8")
     command = [str(Path(sys.executable).with_name("vqa")), "fit", "-c", str(config)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

@@ -11,24 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from networks import NETWORK
 from safetensors.torch import load_file
 
 from vqa.__main__ import main
 from vqa.predictor import Predictor
-
-NETWORK = """
-model:
-  network:
-    vision: {vit_args: {patch_size: 16, embed_dim: 32, depth: 1, num_heads: 2, init_values: 1.0}, tile: 64}
-    dim: 32
-    heads: 2
-    latents: 8
-    encoder_depth: 1
-    decoder_depth: 1
-  lr: 3.0e-3
-  warmup_steps: 10
-data: {dataset: jsonl, batch_size: 4, vocabulary: 300}
-"""  # noqa: E501
 
 TRAINER = """
 trainer:

@@ -1,15 +1,19 @@
-"""Commands of `vqa` without Lightning: typed functions whose signatures are their --help."""
+"""Commands of `vqa` without Lightning: typed functions whose signatures are their --help.
+
+torch and transformers are imported when a command runs: --help need not wait for them.
+"""
 
 import sys
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from vqa import datasets
-from vqa.images import MAX_PIXELS
-from vqa.predictor import Answer, Predictor
+
+if TYPE_CHECKING:
+    from vqa.predictor import Answer
 
 Model = Annotated[str | None, Option(help="A model folder; the bundled model if not given.")]
 Device = Annotated[str | None, Option(help="cpu, cuda, ...; a GPU if there is one.")]
@@ -22,10 +26,16 @@ def ask(
     top_k: Annotated[int, Option(help="Number of answers to search for; 1 is the fastest.")] = 5,
     json: Annotated[bool, Option("--json", help="Print everything as JSON.")] = False,
     device: Device = None,
-    max_pixels: Annotated[int, Option(help="Refuse larger images.")] = MAX_PIXELS,
+    max_pixels: Annotated[
+        int | None, Option(help="Refuse larger images; 268435456 if not given.")
+    ] = None,
 ) -> None:
     """Answer a question about an image."""
-    answer = Predictor.from_pretrained(model, device).ask(image, question, top_k, max_pixels)
+    from vqa.images import MAX_PIXELS
+    from vqa.predictor import Predictor
+
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    answer = Predictor.from_pretrained(model, device).ask(image, question, top_k, limit)
     print(dumps(answer.to_dict(), ensure_ascii=False, indent=1) if json else _text(answer))
 
 
@@ -49,6 +59,7 @@ def evaluate(
     Writes results.json (question_id and answer), predictions.jsonl and scores.json.
     """
     from vqa import evaluate as evaluation
+    from vqa.predictor import Predictor
 
     data = datasets.create(dataset, root, split, skip_bad)
     for reason in data.skipped:
@@ -70,7 +81,7 @@ def export(
     print(f"wrote {folder}")
 
 
-def _text(answer: Answer) -> str:
+def _text(answer: "Answer") -> str:
     others = ", ".join(f"{other.answer} {other.score:.1%}" for other in answer.top_k[1:])
     lines = [
         f"{answer.answer}  ({answer.score:.1%})",
