@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from encoders.latte.state import accumulator, check, exact, key_logits, read_out, weighted_mean
+from encoders.latte.state import State, check
 
 
 def bidirectional(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -14,6 +14,4 @@ def bidirectional(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -
     Raises ValueError if the shapes disagree or the mask is not bool.
     """
     check(q, k, v, mask)
-    with exact(v):
-        u = weighted_mean(key_logits(k, accumulator(q, k, v), mask), v, mask)
-        return read_out(q, u, v.dtype)
+    return State.of(k, v, mask).read(q, v.dtype)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from encoders.latte.streams import read_out, summarise
+
 # Logit of a token that does not exist. Finite, so that the difference of two of them is 0 and
 # not NaN; far enough down that any real logit wipes it out exactly.
 EMPTY = -1e30
@@ -46,9 +48,14 @@ class State(NamedTuple):
     def of(cls, k: Tensor, v: Tensor, mask: Tensor | None = None) -> State:
         """The state after reading k [B, T, H, Lh], v [B, T, H, Dh], all tokens at once."""
         check(k, k, v, mask)
+        wide = accumulator(k, v)
         with exact(v):
-            logits = key_logits(k, accumulator(k, v), mask)
-            return cls(weighted_mean(logits, v, mask), logits.logsumexp(1))
+            values = v.to(product_dtype(v.dtype, wide))
+            u, z = summarise(key_logits(k, wide, mask), values)
+        if mask is not None:
+            # Without any real token the softmax is uniform over pads: nothing to remember.
+            u = u.masked_fill(~mask.any(1)[:, None, None, None], 0)
+        return cls(u, z)
 
     def merge(self, other: State) -> State:
         """The state after reading what both have read, in any order; either may be empty.
@@ -61,16 +68,19 @@ class State(NamedTuple):
         mine, theirs = (self.z - z).exp(), (other.z - z).exp()
         return State(mine[..., None] * self.u + theirs[..., None] * other.u, z)
 
-    def read(self, q: Tensor) -> Tensor:
-        """What tokens with logits q [B, T, H, Lh] see of the state: [B, T, H, Dh] in q's dtype.
+    def read(self, q: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """What tokens with logits q [B, T, H, Lh] see of the state: [B, T, H, Dh].
 
-        Raises ValueError if q does not fit the state.
+        In `dtype`, q's if not given. Raises ValueError if q does not fit the state.
         """
         batch, heads, latents = self.z.shape
         if q.dim() != 4 or (q.shape[0], *q.shape[2:]) != (batch, heads, latents):
             raise ValueError(f"q is {list(q.shape)}, but the state is {self._sizes()}")
+        dtype = dtype or q.dtype
+        wide = accumulator(q, self.u)
         with exact(q):
-            return read_out(q, self.u, q.dtype)
+            y = read_out(q.to(wide), self.u.to(wide), product_dtype(dtype, wide))
+            return y.to(dtype)
 
     def _sizes(self) -> str:
         return f"u {list(self.u.shape)}, z {list(self.z.shape)}"
@@ -80,25 +90,6 @@ def key_logits(k: Tensor, dtype: torch.dtype, mask: Tensor | None) -> Tensor:
     """k in `dtype`, with the logits of pads at EMPTY."""
     k = k.to(dtype)
     return k if mask is None else k.masked_fill(~mask[..., None, None], EMPTY)
-
-
-def weighted_mean(logits: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """u = softmax_time(logits)^T @ v: [B, T, H, Lh] and [B, T, H, Dh] -> [B, H, Lh, Dh]."""
-    product = product_dtype(v.dtype, logits.dtype)
-    weights = logits.softmax(1).to(product).permute(0, 2, 3, 1)  # [B, H, Lh, T]
-    u = (weights @ v.to(product).transpose(1, 2)).to(logits.dtype)
-    if mask is None:
-        return u
-    # Without any real token the softmax is uniform over pads: there is nothing to remember.
-    return u.masked_fill(~mask.any(1)[:, None, None, None], 0)
-
-
-def read_out(q: Tensor, u: Tensor, dtype: torch.dtype) -> Tensor:
-    """softmax(q) @ u: q [B, T, H, Lh], u [B, H, Lh, Dh] -> [B, T, H, Dh] in `dtype`."""
-    wide = accumulator(q, u)
-    product = product_dtype(dtype, wide)
-    p = q.to(wide).softmax(-1).to(product).transpose(1, 2)  # [B, H, T, Lh]
-    return (p @ u.to(product)).transpose(1, 2).to(dtype)
 
 
 def accumulator(*tensors: Tensor) -> torch.dtype:
