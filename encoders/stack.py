@@ -5,7 +5,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from encoders import mixers
-from encoders.grid_conv import GridConv, Grids
+from encoders.grid_conv import GridConv
+from encoders.patch_grids import Grids
 
 States = list[Any]
 """One mixer state a layer; each is a NamedTuple of tensors with the batch first."""
@@ -36,25 +37,37 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, grids: Grids | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        grids: Grids | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
         """Bidirectional: `x` `[B, T, D]`, `mask` `[B, T]`; rows start with patch `grids`."""
         if self.local is not None and grids is not None:
             x = self.local(x, grids)
-        return self._finish(x, self.mixer(self.norm1(x), mask))
+        return self._finish(x, self.mixer(self.norm1(x), mask, places, grids))
 
     def causal(
-        self, x: Tensor, mask: Tensor | None = None, state: Any = None
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        state: Any = None,
+        places: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
-        y, state = self.mixer.causal(self.norm1(x), mask, state)
+        y, state = self.mixer.causal(self.norm1(x), mask, state, places)
         return self._finish(x, y), state
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         y, state = self.mixer.step(self.norm1(x), state)
         return self._finish(x, y), state
 
-    def prefix(self, memory: Tensor, mask: Tensor | None = None) -> Any:
+    def prefix(
+        self, memory: Tensor, mask: Tensor | None = None, places: Tensor | None = None
+    ) -> Any:
         """The state of a reader of `memory` `[B, S, D]`, which itself passes through no block."""
-        return self.mixer.prefix(self.norm1(memory), mask)
+        return self.mixer.prefix(self.norm1(memory), mask, places)
 
     def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         x = x + self.dropout(mixed)
@@ -66,8 +79,9 @@ class Stack(nn.Module):
     """`depth` blocks of one mixer and a final norm, bidirectional or `causal`.
 
     `latents` (Latte only) counts all heads together; `grid_conv` adds local mixing on the patch
-    grids that
-    `forward` is told of.
+    grids that `forward` is told of. `places` `[B, T]` or `[B, T, 2]` (row, column) are the tokens'
+    positions, for mixers that turn by them; not given, real tokens are counted, onwards from
+    the states.
     """
 
     def __init__(
@@ -96,22 +110,32 @@ class Stack(nn.Module):
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, grids: Grids | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        grids: Grids | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
         """All tokens at once, `x` `[B, T, D]`, causal or not as the stack was made."""
         if self.causal:
-            return self.scan(x, mask)[0]
+            return self.scan(x, mask, None, places)[0]
         for block in self.blocks:
-            x = block(x, mask, grids)
+            x = block(x, mask, grids, places)
         out: Tensor = self.norm(x)
         return out
 
     def scan(
-        self, x: Tensor, mask: Tensor | None = None, states: States | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        states: States | None = None,
+        places: Tensor | None = None,
     ) -> tuple[Tensor, States]:
         """Causal, many tokens: continues from `states` and returns those after the last token."""
         after: States = []
         for block, state in zip(self.blocks, states or [None] * len(self.blocks), strict=True):
-            x, state = block.causal(x, mask, state)  # type: ignore[operator]
+            x, state = block.causal(x, mask, state, places)  # type: ignore[operator]
             after.append(state)
         return self.norm(x), after
 
@@ -123,6 +147,8 @@ class Stack(nn.Module):
             after.append(state)
         return self.norm(x), after
 
-    def prefix(self, memory: Tensor, mask: Tensor | None = None) -> States:
+    def prefix(
+        self, memory: Tensor, mask: Tensor | None = None, places: Tensor | None = None
+    ) -> States:
         """Every layer's state after reading `memory` `[B, S, D]`, which passes through no block."""
-        return [block.prefix(memory, mask) for block in self.blocks]  # type: ignore[operator]
+        return [block.prefix(memory, mask, places) for block in self.blocks]  # type: ignore[operator]

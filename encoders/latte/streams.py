@@ -25,7 +25,8 @@ def summarise(k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     k logits [B, T, H, Lh] in the dtype of u and z; the products are taken in v's dtype, which is
     k's or narrower.
     """
-    return _Summary.apply(k, v)  # type: ignore[no-any-return]
+    u, z = _Summary.apply(k, v)
+    return u, z
 
 
 def read_out(q: Tensor, u: Tensor, dtype: torch.dtype) -> Tensor:
@@ -33,7 +34,8 @@ def read_out(q: Tensor, u: Tensor, dtype: torch.dtype) -> Tensor:
 
     q and u have the same dtype; the products are taken in `dtype`, which is that or narrower.
     """
-    return _ReadOut.apply(q, u, dtype)  # type: ignore[no-any-return]
+    y: Tensor = _ReadOut.apply(q, u, dtype)
+    return y
 
 
 class _Summary(torch.autograd.Function):

@@ -3,11 +3,15 @@
 Every mixer keeps one contract, and its state is a NamedTuple of tensors whose first axis is the
 batch:
 
-* `mixer(x, mask=None) -> y`: bidirectional, `x` and `y` `[B, T, D]`, `mask` bool `[B, T]`, True =
-real;
-* `mixer.causal(x, mask=None, state=None) -> (y, state)`: token t sees the state and tokens <= t;
+* `mixer(x, mask=None, places=None, grids=None) -> y`: bidirectional, `x` and `y` `[B, T, D]`,
+  `mask` bool `[B, T]`, True = real; rows begin with patch `grids` (encoders/patch_grids.py);
+* `mixer.causal(x, mask=None, state=None, places=None) -> (y, state)`: token t sees the state and
+  tokens <= t;
 * `mixer.step(x, state) -> (y, state)`: one token, `x` and `y` `[B, D]`;
-* `mixer.prefix(x, mask=None) -> state`: the state after reading `x`, without computing outputs.
+* `mixer.prefix(x, mask=None, places=None) -> state`: the state after reading `x`, without outputs.
+
+`places` `[B, T]`, or `[B, T, 2]` = (row, column), are the tokens' positions; not given, real tokens
+are counted, onwards from the state.
 """
 
 from importlib import import_module

@@ -6,23 +6,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from encoders.patch_grids import Grids
+from encoders.position import count_places, next_place, rotate
+
 
 class KeyValues(NamedTuple):
-    """Keys and values `[B, H, S, D / H]` of all tokens read so far, and which of them are real."""
+    """Keys and values `[B, H, S, D / H]` of all tokens read so far, which of them are real, and
+    the `next` token's place `[B]`."""
 
     keys: Tensor
     values: Tensor
     mask: Tensor
+    next: Tensor
 
 
 class Mixer(nn.Module):
-    """Multi-head softmax attention without biases, through torch's fused kernels."""
+    """Multi-head softmax attention without biases, through torch's fused kernels.
 
-    def __init__(self, dim: int, heads: int) -> None:
+    `rotary` turns queries and keys by their places.
+    """
+
+    def __init__(self, dim: int, heads: int, rotary: bool = False) -> None:
         super().__init__()
         if dim % heads:
             raise ValueError(f"dim {dim} must divide by heads {heads}")
         self.heads = heads
+        self.rotary = rotary
         self.query = nn.Linear(dim, dim, bias=False)
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim, bias=False)
@@ -31,22 +40,43 @@ class Mixer(nn.Module):
             nn.init.normal_(layer.weight, std=dim**-0.5)
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, T, D / H]
+        return x.unflatten(-1, (self.heads, -1))  # [B, T, H, D / H]
+
+    def _turned(self, x: Tensor, places: Tensor) -> Tensor:
+        return (rotate(x, places) if self.rotary else x).transpose(1, 2)  # [B, H, T, D / H]
 
     def _join(self, y: Tensor) -> Tensor:
         joined: Tensor = self.out(y.transpose(1, 2).flatten(-2))
         return joined
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        query, keys, values = self._heads(self.query(x)), *self.prefix(x, mask)[:2]
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        places: Tensor | None = None,
+        grids: Grids | None = None,
+    ) -> Tensor:
+        places = count_places(x, mask) if places is None else places
+        query = self._turned(self._heads(self.query(x)), places)
+        keys, values = self.prefix(x, mask, places)[:2]
         if mask is None:
             return self._join(scaled_dot_product_attention(query, keys, values))
         return self._join(_attend(query, keys, values, mask[:, None, None, :]))
 
     def causal(
-        self, x: Tensor, mask: Tensor | None = None, state: KeyValues | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        state: KeyValues | None = None,
+        places: Tensor | None = None,
     ) -> tuple[Tensor, KeyValues]:
-        query, new = self._heads(self.query(x)), self.prefix(x, mask)
+        places = (
+            count_places(x, mask, None if state is None else state.next)
+            if places is None
+            else places
+        )
+        query = self._turned(self._heads(self.query(x)), places)
+        new = self.prefix(x, mask, places)
         total = new if state is None else _append(state, new)
         length, past = x.shape[1], total.mask.shape[1] - x.shape[1]
         order = torch.ones(length, past + length, dtype=torch.bool, device=x.device).tril(past)
@@ -57,10 +87,16 @@ class Mixer(nn.Module):
         y, state = self.causal(x.unsqueeze(1), None, state)
         return y.squeeze(1), state
 
-    def prefix(self, x: Tensor, mask: Tensor | None = None) -> KeyValues:
+    def prefix(
+        self, x: Tensor, mask: Tensor | None = None, places: Tensor | None = None
+    ) -> KeyValues:
+        places = count_places(x, mask) if places is None else places
+        keys = self._turned(self._heads(self.key(x)), places)
+        values = self._heads(self.value(x)).transpose(1, 2)
+        after = next_place(places, mask)
         if mask is None:
             mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        return KeyValues(self._heads(self.key(x)), self._heads(self.value(x)), mask)
+        return KeyValues(keys, values, mask, after)
 
 
 def _append(old: KeyValues, new: KeyValues) -> KeyValues:
@@ -68,13 +104,13 @@ def _append(old: KeyValues, new: KeyValues) -> KeyValues:
         torch.cat([old.keys, new.keys], dim=2),
         torch.cat([old.values, new.values], dim=2),
         torch.cat([old.mask, new.mask], dim=1),
+        torch.maximum(old.next, new.next),
     )
 
 
 def _attend(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
     """Attention where `seen`, zeros (not NaN) for a query that may see nothing."""
-    blind = ~seen.any(
-        -1, keepdim=True
-    )  # softmax over nothing is NaN, also backwards: open, then blank
+    blind = ~seen.any(-1, keepdim=True)
+    # A softmax over nothing is NaN, also backwards: open, then blank.
     y = scaled_dot_product_attention(query, keys, values, attn_mask=seen | blind)
     return y.masked_fill(blind, 0.0)

@@ -1,9 +1,26 @@
 """Latte as a layer: learned queries and keys over latents (arXiv 2402.17512)."""
 
+from typing import Any, NamedTuple
+
 from torch import Tensor, nn
 
-from encoders import latte
+from encoders import latte, recurrences
 from encoders.latte import State
+from encoders.patch_grids import Grids
+from encoders.position import count_places, next_place, rotate
+
+
+class Memory(NamedTuple):
+    """What the layer keeps of the tokens it has read, in a size that does not depend on them.
+
+    u `[B, H, Lh, Dh]` and z `[B, H, Lh]` of `latte.State`; the `next` token's place `[B]`, fp32;
+    `recent`, the state of the recurrence, `[B, 0]` without one.
+    """
+
+    u: Tensor
+    z: Tensor
+    next: Tensor
+    recent: Tensor
 
 
 class Mixer(nn.Module):
@@ -11,39 +28,94 @@ class Mixer(nn.Module):
 
     The "latents" are the columns of `query` and `key`: there is no separate array of them.
     Projections have no biases and logits no scale, as in the authors' code.
+
+    `vapor` turns values by their place and outputs back by theirs, so that a token sees how far
+    away it reads from, while the weights stay as they are (section 3 of docs/latte.md).
+    `recurrence`, a file of encoders/recurrences, stands between the tokens and their queries and
+    keys. Both are options of the paper without public code.
     """
 
-    def __init__(self, dim: int, heads: int, latents: int = 64) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        latents: int = 64,
+        vapor: bool = False,
+        recurrence: str | None = None,
+    ) -> None:
         super().__init__()
         if dim % heads or latents % heads:
             raise ValueError(f"dim {dim} and latents {latents} must divide by heads {heads}")
         self.heads = heads
+        self.vapor = vapor
         self.query = nn.Linear(dim, latents, bias=False)
         self.key = nn.Linear(dim, latents, bias=False)
         self.value = nn.Linear(dim, dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
         for layer in (self.query, self.key, self.value, self.out):
             nn.init.normal_(layer.weight, std=dim**-0.5)  # LeCun normal
+        self.recurrence: Any = recurrences.create(recurrence, dim) if recurrence else None
 
-    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self._heads(self.query(x)), self._heads(self.key(x)), self._heads(self.value(x))
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        places: Tensor | None = None,
+        grids: Grids | None = None,
+    ) -> Tensor:
+        places = count_places(x, mask) if places is None else places
+        h, _ = self._recur(x, mask)
+        y = latte.bidirectional(*self._logits(h), self._values(x, places), mask)
+        return self._join(y, places)
+
+    def causal(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        state: Memory | None = None,
+        places: Tensor | None = None,
+    ) -> tuple[Tensor, Memory]:
+        start, recent = (None, None) if state is None else (state.next, state.recent)
+        places = count_places(x, mask, start) if places is None else places
+        h, recent = self._recur(x, mask, recent)
+        before = None if state is None else State(state.u, state.z)
+        y, end = latte.causal(*self._logits(h), self._values(x, places), mask, before)
+        return self._join(y, places), Memory(*end, next_place(places, mask, start), recent)
+
+    def step(self, x: Tensor, state: Memory) -> tuple[Tensor, Memory]:
+        h, recent = self._recur(x.unsqueeze(1), None, state.recent)
+        places = state.next.unsqueeze(1)
+        q, k = (logits.squeeze(1) for logits in self._logits(h))
+        v = self._values(x.unsqueeze(1), places).squeeze(1)
+        y, end = latte.step(q, k, v, State(state.u, state.z))
+        y = self._join(y.unsqueeze(1), places).squeeze(1)
+        return y, Memory(*end, state.next + 1, recent)
+
+    def prefix(self, x: Tensor, mask: Tensor | None = None, places: Tensor | None = None) -> Memory:
+        places = count_places(x, mask) if places is None else places
+        h, recent = self._recur(x, mask)
+        state = State.of(self._heads(self.key(h)), self._values(x, places), mask)
+        return Memory(*state, next_place(places, mask), recent)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1))  # head-major columns: [..., H, D / H]
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        y: Tensor = self.out(latte.bidirectional(*self._split(x), mask).flatten(-2))
-        return y
+    def _recur(
+        self, x: Tensor, mask: Tensor | None, recent: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What queries and keys are read from, and the state of the recurrence."""
+        if self.recurrence is None:
+            return x, x.new_empty(x.shape[0], 0)
+        h, recent = self.recurrence(x, mask, recent)
+        return h, recent
 
-    def causal(
-        self, x: Tensor, mask: Tensor | None = None, state: State | None = None
-    ) -> tuple[Tensor, State]:
-        y, state = latte.causal(*self._split(x), mask, state)
-        return self.out(y.flatten(-2)), state
+    def _logits(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        return self._heads(self.query(h)), self._heads(self.key(h))
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        y, state = latte.step(*self._split(x), state)
-        return self.out(y.flatten(-2)), state
+    def _values(self, x: Tensor, places: Tensor) -> Tensor:
+        v = self._heads(self.value(x))
+        return rotate(v, -places) if self.vapor else v
 
-    def prefix(self, x: Tensor, mask: Tensor | None = None) -> State:
-        return State.of(self._heads(self.key(x)), self._heads(self.value(x)), mask)
+    def _join(self, y: Tensor, places: Tensor) -> Tensor:
+        out: Tensor = self.out((rotate(y, places) if self.vapor else y).flatten(-2))
+        return out

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from encoders.latte import bidirectional, causal, naive
 
-FILES = sorted((Path(__file__).parents[1] / "data" / "latte").glob("*.npz"))
+DATA = Path(__file__).parents[1] / "data" / "latte"
+FILES = sorted((*DATA.glob("bidirectional_*.npz"), *DATA.glob("causal_*.npz")))
 LEAVES = ("X", "Wq", "Wk", "Wv", "o_proj")
 
 
