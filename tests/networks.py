@@ -39,6 +39,7 @@ def make(
     memory: Any = "state",
     vocabulary: int = 12,
     seed: int = 0,
+    mixer_args: dict[str, Any] | None = None,
 ) -> LatteVQA:
     torch.manual_seed(seed)
     network = Network(
@@ -50,6 +51,7 @@ def make(
         decoder_depth=2,
         mlp_ratio=2.0,
         mixer=mixer,
+        mixer_args=mixer_args or {},
         question=question,
         memory=memory,
     )

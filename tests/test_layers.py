@@ -85,6 +85,8 @@ def test_nobody_else_imports_what_imports_lightning() -> None:
 @pytest.mark.parametrize("file", [file for file in FILES if file.startswith("encoders/latte/")])
 def test_operators_need_torch_only(file: str) -> None:
     allowed = {"torch", "encoders", *sys.stdlib_module_names}
+    if "triton_" in file:  # kernels, imported where there is a GPU
+        allowed.add("triton")
     assert {name.split(".")[0] for name in IMPORTS[file]} <= allowed
 
 

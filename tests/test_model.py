@@ -79,7 +79,8 @@ def test_an_image_read_once_takes_questions_later(memory: str) -> None:
     """question=decoder: the image's own state, kept, and continued by one question at a time."""
     model = make(question="decoder", memory=memory)
     image = model.vision(IMAGES[:1])
-    kept = model._take_in(model.encoder(image.tokens, image.mask, image.grids), image.mask)
+    memory_ = model.encoder(image.tokens, image.mask, image.grids, image.places)
+    kept = model._take_in(memory_, image.mask, image.places)
     answer, joint = ints(3, 4), model.read(IMAGES[:1], QUESTION, MASK, torch.zeros(3).long())
     expected = model(answer, past_key_values=joint).logits
     for index, mask in enumerate(MASK):
@@ -107,8 +108,38 @@ def test_a_latte_state_does_not_grow_with_the_image(question: str) -> None:
     small, large = (16, 16), (200, 300)
     assert size("latte", *small) == size("latte", *large)
     assert size("attention", *large) > 5 * size("attention", *small)
-    # 2 layers of u [2 heads, 4 latents, 8 channels] and z [2 heads, 4 latents], fp32
-    assert size("latte", *small) == 2 * (2 * 4 * 8 + 2 * 4) * 4
+    assert size("macchiato", *small) == size("macchiato", *large)
+    # 2 layers of u [2 heads, 4 latents, 8 channels], z [2 heads, 4 latents] and a place, fp32
+    assert size("latte", *small) == 2 * (2 * 4 * 8 + 2 * 4 + 1) * 4
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "latte": {"vapor": True, "recurrence": "rglru"},
+    "macchiato": {"vapor": True, "window": 3, "radius": 1, "recurrence": "conv"},
+    "attention": {"rotary": True},
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("question", ("encoder", "decoder"))
+@pytest.mark.parametrize("mixer", OPTIONS)
+def test_laws_hold_with_every_option_of_a_mixer(mixer: str, question: str) -> None:
+    model = make(mixer, question, mixer_args=OPTIONS[mixer])
+    test_a_padded_mixed_reordered_batch_is_each_alone(model)
+    test_all_tokens_at_once_is_token_by_token(model)
+    test_questions_about_one_image_are_separate_copies(model)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("question", ("encoder", "decoder"))
+def test_places_count_on_over_image_question_and_answer(question: str) -> None:
+    model = make("latte", question, mixer_args={"vapor": True})
+    cache = read(model)
+    # Patches of 16 px: the largest row or column of each image, then the question's tokens.
+    after = torch.tensor([4.0 + 4, 7.0 + 1, 3.0 + 6])
+    assert all(torch.equal(state.next, after) for state in cache.states)
+    answered = model(ints(3, 2), past_key_values=cache).past_key_values
+    assert all(torch.equal(state.next, after + 2) for state in answered.states)
 
 
 def test_loss_is_the_mean_over_the_tokens_that_count(model: LatteVQA) -> None:
@@ -176,7 +207,7 @@ def test_questions_without_an_image_number_are_refused() -> None:
         ({"dim": 32}, "dim 32.*heads 6"),
         ({"question": "nowhere"}, "question.*'nowhere'"),
         ({"memory": "none"}, "memory.*'none'"),
-        ({"mixer": "nope"}, "'nope'.*attention, latte"),
+        ({"mixer": "nope"}, "'nope'.*attention, latte, macchiato"),
     ),
     ids=("dim-4", "dim-heads", "question", "memory", "mixer"),
 )

@@ -58,7 +58,8 @@ def alone(encoder: Encoder, image: Tensor) -> Tensor:
 
 def check_rows(out: ImageTokens, expected: list[Tensor]) -> None:
     assert out.tokens.isfinite().all()
-    for tokens, mask, grids, row in zip(*out, expected, strict=True):
+    for tokens, mask, grids, places, row in zip(*out, expected, strict=True):
+        assert places.shape == (len(mask), 2)
         assert mask.tolist() == [True] * len(row) + [False] * (len(mask) - len(row))
         assert sum(grid.size for grid in grids) == len(row)
         close(tokens[mask], row, rtol=0, atol=1e-5)
@@ -138,11 +139,13 @@ def test_token_r_c_is_patch_r_c_at_place_r_c(size: tuple[int, int]) -> None:
     full = torch.zeros(3, main.rows * PATCH, main.columns * PATCH)
     full[:, : size[0], : size[1]] = image
     means = avg_pool2d((full / 255 - encoder.mean) / encoder.std, PATCH).flatten(1).T
+    close(out.places[0, : main.size], tiling.positions(main), rtol=0, atol=0)
     place = sine_grid(tiling.positions(main), DIM) + encoder.kind[0]
     expected = torch.cat([means, torch.zeros(main.size, DIM - 3)], 1) + place
     close(out.tokens[0, : main.size], expected, rtol=0, atol=1e-5)
     for small in out.grids[0][1:]:
         scale = (main.rows / small.rows, main.columns / small.columns)
+        close(out.places[0, main.size :], tiling.positions(small, scale), rtol=0, atol=0)
         place = sine_grid(tiling.positions(small, scale), DIM) + encoder.kind[1]
         colours = out.tokens[0, main.size :] - place
         close(colours[:, 3:], torch.zeros_like(colours[:, 3:]), rtol=0, atol=1e-5)

@@ -37,7 +37,8 @@ class Network:
     heads: int = 6
     """Heads of every mixer."""
     latents: int = 96
-    """Latents of a Latte mixer over all its heads (L in the paper); divisible by heads."""
+    """Latents of a Latte mixer over all its heads (L in the paper); divisible by heads. Attention
+    has none."""
     encoder_depth: int = 4
     """Bidirectional blocks that read [image ; question]."""
     decoder_depth: int = 2
@@ -45,7 +46,10 @@ class Network:
     mlp_ratio: float = 4.0
     """Hidden width of a block's MLP over dim."""
     mixer: str = "latte"
-    """Token mixer of both stacks: a file of encoders/mixers (latte, attention)."""
+    """Token mixer of both stacks: a file of encoders/mixers (latte, macchiato, attention)."""
+    mixer_args: dict[str, Any] = field(default_factory=dict)
+    """More keyword arguments of the mixer: vapor, recurrence (latte, macchiato), window, radius
+    (macchiato), rotary (macchiato, attention)."""
     grid_conv: bool = True
     """A depth-wise 3x3 convolution over the patch grid before each mixer of the encoder."""
     dropout: float = 0.0

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from encoders.position import sine
+from encoders.position import count_places, next_place, sine
 from encoders.stack import Stack
 from encoders.text import TokenEmbedding
 from encoders.vision.vit import Encoder
@@ -39,7 +39,8 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         self.text = TokenEmbedding(config.vocab_size, network.dim)
         self.kind = nn.Parameter(torch.zeros(2, network.dim))  # question, answer
         words: dict[str, Any] = {"mlp_ratio": network.mlp_ratio, "dropout": network.dropout}
-        if network.mixer == "latte":
+        words |= network.mixer_args
+        if network.mixer != "attention":
             words["latents"] = network.latents
         size = (network.dim, network.encoder_depth, network.heads)
         self.encoder = Stack(*size, mixer=network.mixer, grid_conv=network.grid_conv, **words)
@@ -78,19 +79,22 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         image = self.vision(images)
         words = self._words(question, 0)
         if self.network.question == "decoder":
-            memory = self.encoder(image.tokens, image.mask, image.grids)
-            cache = self._take_in(memory, image.mask).select(image_index)
+            memory = self.encoder(image.tokens, image.mask, image.grids, image.places)
+            cache = self._take_in(memory, image.mask, image.places).select(image_index)
             _, states = self.decoder.scan(words, question_mask, cache.states)
             return StateCache(states)
         tokens = torch.cat([image.tokens[image_index], words.to(image.tokens.dtype)], dim=1)
         mask = torch.cat([image.mask[image_index], question_mask], dim=1)
         grids = [image.grids[index] for index in image_index.tolist()]
-        return self._take_in(self.encoder(tokens, mask, grids), mask)
+        # Positions count on after the image: text has row and column alike.
+        text = count_places(words, question_mask, next_place(image.places, image.mask)[image_index])
+        places = torch.cat([image.places[image_index], text.unsqueeze(-1).expand(-1, -1, 2)], 1)
+        return self._take_in(self.encoder(tokens, mask, grids, places), mask, places)
 
-    def _take_in(self, memory: Tensor, mask: Tensor) -> StateCache:
+    def _take_in(self, memory: Tensor, mask: Tensor, places: Tensor) -> StateCache:
         if self.network.memory == "sequence":
-            return StateCache(self.decoder.scan(memory, mask)[1])
-        return StateCache(self.decoder.prefix(memory, mask))
+            return StateCache(self.decoder.scan(memory, mask, None, places)[1])
+        return StateCache(self.decoder.prefix(memory, mask, places))
 
     def _words(self, tokens: Tensor, kind: int, start: int = 0) -> Tensor:
         """Embedded text `[B, T, D]`; its positions count from `start`."""

@@ -26,12 +26,14 @@ class ImageTokens(NamedTuple):
     """Patch tokens of a batch of images.
 
     `tokens` `[B, N, D]`; `mask` bool `[B, N]`, True = real; `grids[b]`: the patch grids that the
-    tokens of image b are made of, in order: the image itself, then its overview where it has one.
+    tokens of image b are made of, in order: the image itself, then its overview where it has one;
+    `places` `[B, N, 2]`: row and column of each patch in the image, in patches.
     """
 
     tokens: Tensor
     mask: Tensor
     grids: list[tuple[Grid, ...]]
+    places: Tensor
 
 
 class _Part(NamedTuple):
@@ -114,10 +116,12 @@ class Encoder(nn.Module):
         flat = [part for group in parts for part in group]
         tokens = iter(self._encode(flat))
         joined = [torch.cat([next(tokens) for _ in group]) for group in parts]
+        places = [torch.cat([self._places(part) for part in group]) for group in parts]
         lengths = torch.tensor([len(item) for item in joined], device=joined[0].device)
         padded = tiling.pad_tokens(joined)
         mask = torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]
-        return ImageTokens(padded, mask, [tuple(part.grid for part in group) for group in parts])
+        grids = [tuple(part.grid for part in group) for group in parts]
+        return ImageTokens(padded, mask, grids, tiling.pad_tokens(places))
 
     def _needs_overview(self, grid: Grid) -> bool:
         return self.overview and max(grid) > self.side  # one tile shows it all already
@@ -156,7 +160,7 @@ class Encoder(nn.Module):
         tokens = torch.cat(batches)
         groups = tokens.split([len(group) for group in tiles])
         return [
-            tiling.stitch(group, of, part.grid) + self._place(part).to(group.dtype)
+            tiling.stitch(group, of, part.grid) + self._embedded(part).to(group.dtype)
             for part, of, group in zip(parts, tiles, groups, strict=True)
         ]
 
@@ -182,9 +186,11 @@ class Encoder(nn.Module):
         out: Tensor = self.project(features).unflatten(1, (rows, columns))
         return out
 
-    def _place(self, part: _Part) -> Tensor:
-        place = tiling.positions(part.grid, part.scale).to(self.kind.device)
-        return sine_grid(place, self.dim) + self.kind[int(part.overview)]
+    def _places(self, part: _Part) -> Tensor:
+        return tiling.positions(part.grid, part.scale).to(self.kind.device)
+
+    def _embedded(self, part: _Part) -> Tensor:
+        return sine_grid(self._places(part), self.dim) + self.kind[int(part.overview)]
 
 
 def _create(recipe: dict[str, Any]) -> Any:
