@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from encoders.latte import gentle, steep
@@ -50,42 +49,69 @@ def causal(
     if mask is not None:  # before the first real token even EMPTY logits have weight
         values = values.masked_fill(~mask[..., None, None], 0)
     with exact(v):
-        y, u, z = _Scan.apply(q.to(dtype), logits, values, *start)
+        y, u, z, *_ = _scan(q.to(dtype), logits, values, *start)
     return y.to(v.dtype), State(u, z)
 
 
-class _Scan(torch.autograd.Function):
-    """Outputs of all tokens and the state after the last, with their derivatives by hand."""
+@torch.library.custom_op("latte::scan", mutates_args=())
+def _scan(
+    q: Tensor, k: Tensor, v: Tensor, u: Tensor, z: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Outputs of all tokens, the state after the last, and u and z before each segment.
 
-    @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, u: Tensor, z: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        y, state, before = torch.empty_like(v), State(u, z), []
-        for span in _segments(k):
-            before.append(state)
-            parts = _chunks(q, span, 0), _chunks(k, span, EMPTY), _chunks(v, span, 0)
-            form = gentle if gentle.is_gentle(parts[1], state.z) else steep
-            out, state = form.forward(*parts, *state)
-            _put(y, span, out)
-        ctx.save_for_backward(q, k, v, *(part for start in before for part in start))
-        return y, state.u.clone(), state.z.clone()
+    One operator to torch.compile, which need not follow the loop nor the choice of a form.
+    """
+    y, state, before = torch.empty_like(v), State(u, z), []
+    for span in _segments(k):
+        before.append(state)
+        parts = _chunks(q, span, 0), _chunks(k, span, EMPTY), _chunks(v, span, 0)
+        form = gentle if gentle.is_gentle(parts[1], state.z) else steep
+        out, state = form.forward(*parts, *state)
+        _put(y, span, out)
+    us, zs = (torch.stack(parts) for parts in zip(*before, strict=True))
+    return y, state.u.clone(), state.z.clone(), us, zs
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor, du: Tensor, dz: Tensor) -> tuple[Tensor, ...]:
-        q, k, v, *states = ctx.saved_tensors
-        before = [State(*pair) for pair in zip(states[::2], states[1::2], strict=True)]
-        dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        after = State(du, dz)
-        with exact(g):
-            for span, state in reversed(list(zip(_segments(k), before, strict=True))):
-                parts = _chunks(q, span, 0), _chunks(k, span, EMPTY), _chunks(v, span, 0)
-                form = gentle if gentle.is_gentle(parts[1], state.z) else steep
-                *grads, after = form.backward(*parts, *state, _chunks(g, span, 0), after)
-                for whole, grad in zip((dq, dk, dv), grads, strict=True):
-                    _put(whole, span, grad)
-        return dq, dk, dv, *after
+
+@torch.library.custom_op("latte::scan_backward", mutates_args=())
+def _scan_backward(
+    q: Tensor, k: Tensor, v: Tensor, us: Tensor, zs: Tensor, g: Tensor, du: Tensor, dz: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+    after = State(du, dz)
+    for span, u, z in reversed(list(zip(_segments(k), us, zs, strict=True))):
+        parts = _chunks(q, span, 0), _chunks(k, span, EMPTY), _chunks(v, span, 0)
+        form = gentle if gentle.is_gentle(parts[1], z) else steep
+        *grads, after = form.backward(*parts, u, z, _chunks(g, span, 0), after)
+        for whole, grad in zip((dq, dk, dv), grads, strict=True):
+            _put(whole, span, grad)
+    return dq, dk, dv, after.u.clone(), after.z.clone()
+
+
+@_scan.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, u: Tensor, z: Tensor) -> tuple[Tensor, ...]:
+    count = len(list(_segments(k)))
+    states = u.new_empty(count, *u.shape), z.new_empty(count, *z.shape)
+    return torch.empty_like(v), u.new_empty(u.shape), z.new_empty(z.shape), *states
+
+
+@_scan_backward.register_fake
+def _(
+    q: Tensor, k: Tensor, v: Tensor, us: Tensor, zs: Tensor, g: Tensor, du: Tensor, dz: Tensor
+) -> tuple[Tensor, ...]:
+    return *(torch.empty_like(x) for x in (q, k, v)), du.new_empty(du.shape), dz.new_empty(dz.shape)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[:3], *output[3:])
+
+
+def _differentiate(ctx: Any, g: Tensor, du: Tensor, dz: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
+    with exact(g):
+        grads: tuple[Tensor, ...] = _scan_backward(*ctx.saved_tensors, g, du, dz)
+    return grads
+
+
+_scan.register_autograd(_differentiate, setup_context=_keep)
 
 
 def _segments(k: Tensor) -> Iterator[slice]:
