@@ -49,7 +49,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, near: Tensor, same: Tensor, real: Te
     """Softmax attention of each block, q `[N, Q, H, Dh]`, over k and v `[N, K, H, Dh]`.
 
     A query reads the keys that are `near` `[Q, K]` and `real` `[N, K]`, and the `same` `[Q, K]`
-    token, itself, in any case: a softmax over nothing would be NaN.
+    token, itself, in any case: kernels differ in what they make of a softmax over nothing.
     """
     seen = near & real.unsqueeze(1) | same
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))

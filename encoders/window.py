@@ -18,7 +18,7 @@ from encoders.latte.state import check_mask
 from encoders.packing import Packing, pack, rows
 
 BLOCK = 64
-"""Queries of a block, at least: shorter ones waste fewer products and copy more neighbours."""
+"""Queries of a block, at least: fewer waste fewer products, but copy more of the neighbours."""
 
 
 class Past(NamedTuple):

@@ -145,7 +145,6 @@ def test_memory_of_training_does_not_hold_states_of_tokens(draw) -> None:
 @pytest.mark.parametrize("function", (outputs, bidirectional), ids=("causal", "bidirectional"))
 def test_torch_compile_takes_it_as_one_graph(draw, gradients, function) -> None:
     compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
-    for got, expected in zip(
-        gradients(compiled, draw(150)), gradients(function, draw(150)), strict=True
-    ):
+    inputs = draw(150)
+    for got, expected in zip(gradients(compiled, inputs), gradients(function, inputs), strict=True):
         close(got, expected, rtol=0, atol=1e-12)
