@@ -65,8 +65,11 @@ def _scan(
     for span in _segments(k):
         before.append(state)
         parts = _chunks(q, span, 0), _chunks(k, span, EMPTY), _chunks(v, span, 0)
-        form = gentle if gentle.is_gentle(parts[1], state.z) else steep
-        out, state = form.forward(*parts, *state)
+        r = gentle.reference(parts[1], state.z)
+        if r is None:
+            out, state = steep.forward(*parts, *state)
+        else:
+            out, state = gentle.forward(*parts, *state, r)
         _put(y, span, out)
     us, zs = (torch.stack(parts) for parts in zip(*before, strict=True))
     return y, state.u.clone(), state.z.clone(), us, zs
@@ -80,8 +83,11 @@ def _scan_backward(
     after = State(du, dz)
     for span, u, z in reversed(list(zip(_segments(k), us, zs, strict=True))):
         parts = _chunks(q, span, 0), _chunks(k, span, EMPTY), _chunks(v, span, 0)
-        form = gentle if gentle.is_gentle(parts[1], z) else steep
-        *grads, after = form.backward(*parts, u, z, _chunks(g, span, 0), after)
+        asks, r = _chunks(g, span, 0), gentle.reference(parts[1], z)
+        if r is None:
+            *grads, after = steep.backward(*parts, u, z, asks, after)
+        else:
+            *grads, after = gentle.backward(*parts, u, z, r, asks, after)
         for whole, grad in zip((dq, dk, dv), grads, strict=True):
             _put(whole, span, grad)
     return dq, dk, dv, after.u.clone(), after.z.clone()
@@ -122,18 +128,18 @@ def _segments(k: Tensor) -> Iterator[slice]:
 
 
 def _chunks(x: Tensor, span: slice, fill: float) -> Tensor:
-    """Of [B, T, H, W] the tokens of `span` as a view [B, H, n, C, W], filled up to whole chunks."""
+    """Of [B, T, H, W] the tokens of `span` as a view [n, B, H, C, W], filled up to whole chunks."""
     x = x[:, span]
     length = x.shape[1]
     size = min(CHUNK, 1 << (length - 1).bit_length())  # a power of two, also for short T
     if length % size:
         x = F.pad(x, (0, 0, 0, 0, 0, -length % size), value=fill)
-    return x.unflatten(1, (-1, size)).permute(0, 3, 1, 2, 4)
+    return x.unflatten(1, (-1, size)).permute(1, 0, 3, 2, 4)
 
 
 def _put(whole: Tensor, span: slice, chunks: Tensor) -> None:
-    """Writes [B, H, n, C, W] to the tokens of `span` of [B, T, H, W]."""
-    tokens = chunks.permute(0, 2, 3, 1, 4)
+    """Writes [n, B, H, C, W] to the tokens of `span` of [B, T, H, W]."""
+    tokens = chunks.permute(1, 0, 3, 2, 4)
     if (span.stop - span.start) % chunks.shape[-2]:
         tokens = tokens.flatten(1, 2)[:, : span.stop - span.start]
         whole[:, span] = tokens

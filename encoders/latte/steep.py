@@ -7,7 +7,7 @@ reads its left half by matrix products whose exponents refer to z in the middle 
 the whole chunk would end in 0/0 where logits rise steeply); only blocks of BLOCK tokens are taken
 pair by pair.
 
-Shapes: q, k [B, H, n, C, Lh] and v [B, H, n, C, Dh] for n chunks of C tokens, C a power of two;
+Shapes: q, k [n, B, H, C, Lh] and v [n, B, H, C, Dh] for n chunks of C tokens, C a power of two;
 u [B, H, Lh, Dh] and z [B, H, Lh] the state before the segment. p = softmax(q).
 """
 
@@ -22,10 +22,10 @@ BLOCK = 4
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor, u: Tensor, z: Tensor) -> tuple[Tensor, State]:
-    """Outputs [B, H, n, C, Dh] and the state after the segment."""
+    """Outputs [n, B, H, C, Dh] and the state after the segment."""
     p, k, v = q.softmax(-1).contiguous(), k.contiguous(), v.contiguous()
     every, bounds = _running_logsumexp(k, z)
-    before, ends = bounds[:, :, :-1], bounds[:, :, 1:]
+    before, ends = bounds[:-1], bounds[1:]
     entering, last = _entering(k, v, u, bounds)
     y = (p * (before.unsqueeze(-2) - every).exp()) @ entering  # from earlier chunks
     for size in _sizes(k):  # from the chunk itself
@@ -34,7 +34,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor, u: Tensor, z: Tensor) -> tuple[Tens
         _halves(y, size)[1].add_(lower @ _halves(v, size)[0])
     weights = (_shares(k, every) @ _blocks(p).unsqueeze(-1)).squeeze(-1)
     _blocks(y).add_(weights @ _blocks(v))
-    return y, State(last, ends[:, :, -1])
+    return y, State(last, ends[-1])
 
 
 def backward(
@@ -48,7 +48,7 @@ def backward(
     """
     p, k, v, g = q.softmax(-1).contiguous(), k.contiguous(), v.contiguous(), g.contiguous()
     every, bounds = _running_logsumexp(k, z)
-    before, ends = bounds[:, :, :-1], bounds[:, :, 1:]
+    before, ends = bounds[:-1], bounds[1:]
     entering, last = _entering(k, v, u, bounds)
     far = (before.unsqueeze(-2) - every).exp()
     dp = far * (g @ entering.transpose(-1, -2))
@@ -59,8 +59,8 @@ def backward(
     reads = p * far
     asked = torch.cat([reads.transpose(-1, -2) @ g, (reads * dp).sum(-2).unsqueeze(-1)], -1)
     end = torch.cat([after.u, ((after.u * last).sum(-1) - after.z).unsqueeze(-1)], -1)
-    asking, first = _carry(asked.flip(2), (before - ends).exp().flip(2), end)
-    later, through_z = asking.flip(2).split([v.shape[-1], 1], -1)
+    asking, first = _carry(asked.flip(0), (before - ends).exp().flip(0), end)
+    later, through_z = asking.flip(0).split([v.shape[-1], 1], -1)
     arrive = (k - ends.unsqueeze(-2)).exp()
     dv += arrive @ later
     dk += arrive * (v @ later.transpose(-1, -2) - through_z.transpose(-1, -2))
@@ -70,8 +70,8 @@ def backward(
 
 
 def _entering(k: Tensor, v: Tensor, u: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
-    """The normalised state before each chunk [B, H, n, Lh, Dh], and after the last."""
-    before, ends = bounds[:, :, :-1], bounds[:, :, 1:]
+    """The normalised state before each chunk [n, B, H, Lh, Dh], and after the last."""
+    before, ends = bounds[:-1], bounds[1:]
     summaries = (k - ends.unsqueeze(-2)).exp().transpose(-1, -2) @ v
     return _carry(summaries, (before - ends).exp(), u)
 
@@ -101,22 +101,22 @@ def _back_within(
 
 
 def _running_logsumexp(k: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """z after each token [B, H, n, C, Lh], and around each chunk [B, H, 1 + n, Lh].
+    """z after each token [n, B, H, C, Lh], and around each chunk [1 + n, B, H, Lh].
 
     In two levels, which rounds far less than one scan over all T: within chunks, then over them.
     """
     local = k.logcumsumexp(-2)
-    bounds = torch.cat([start.unsqueeze(2), local[..., -1, :]], 2).logcumsumexp(2)
-    return torch.logaddexp(bounds[:, :, :-1].unsqueeze(-2), local), bounds
+    bounds = torch.cat([start.unsqueeze(0), local[..., -1, :]]).logcumsumexp(0)
+    return torch.logaddexp(bounds[:-1].unsqueeze(-2), local), bounds
 
 
 def _carry(summaries: Tensor, decays: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """u = decay u + summary along n: its value before each chunk [B, H, n, ..] and the last."""
+    """u = decay u + summary along n: its value before each chunk [n, B, H, ..] and the last."""
     entering = []
-    for summary, decay in zip(summaries.unbind(2), decays.unsqueeze(-1).unbind(2), strict=True):
+    for summary, decay in zip(summaries, decays.unsqueeze(-1), strict=True):
         entering.append(u)
         u = torch.addcmul(summary, decay, u)
-    return torch.stack(entering, 2), u
+    return torch.stack(entering), u
 
 
 def _sizes(k: Tensor) -> Iterator[int]:
@@ -133,7 +133,7 @@ def _halves(x: Tensor, size: int) -> tuple[Tensor, ...]:
 
 
 def _blocks(x: Tensor) -> Tensor:
-    """A view of the blocks taken pair by pair: [B, H, n, C, W] -> [.., BLOCK, W]."""
+    """A view of the blocks taken pair by pair: [n, B, H, C, W] -> [.., BLOCK, W]."""
     return x.unflatten(-2, (-1, min(BLOCK, x.shape[-2])))
 
 

@@ -38,7 +38,8 @@ class Recurrence(nn.Module):
         past = empty if state is None else state.to(x.dtype)
         if mask is None:
             inputs = torch.cat([past, x], 1)
-            return x + self._convolve(inputs), inputs[:, x.shape[1] :]
+            # A copy: a view would keep all inputs alive as long as the state.
+            return x + self._convolve(inputs), inputs[:, x.shape[1] :].clone()
         x, order = x.masked_fill(~mask[..., None], 0), _real_first(mask)
         inputs = torch.cat([past, _pick(x, order)], 1)
         h = x + _pick(self._convolve(inputs), order.argsort(1))

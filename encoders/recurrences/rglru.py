@@ -55,7 +55,7 @@ class Recurrence(nn.Module):
         if mask is not None:
             log_decay = log_decay.masked_fill(~mask[..., None], 0)  # .. and takes nothing away
         h = linear_recurrence(log_decay.exp(), drive, state)
-        return h.to(x.dtype), h[:, -1]
+        return h.to(x.dtype), h[:, -1].clone()  # a view would keep all of h alive
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         h, state = self(x.unsqueeze(1), None, state)
