@@ -42,6 +42,7 @@ def test_the_layer_is_the_reference(path: Path) -> None:
         latents=heads * int(arrays["Lh"]),
         window=int(arrays["window"]),
         rotary=bool(arrays["theta"].numel()),
+        gain=1,
     ).double()
     logits = arrays["Wq"].unflatten(1, (heads, -1))
     weights = {
@@ -67,7 +68,8 @@ def judge(mixer: Mixer, x: Tensor, near: Tensor, places: Tensor) -> Tensor:
         return layer(x).unflatten(-1, (2, -1))  # type: ignore[no-any-return]
 
     q, k, v = split(mixer.query), split(mixer.key), split(mixer.value)
-    p = torch.cat([split(mixer.gate), q], -1).softmax(-1)
+    q, k = mixer.gain * q, mixer.gain * k
+    p = torch.cat([mixer.gain * split(mixer.gate), q], -1).softmax(-1)
     near_q, near_k = (rotate(split(m), places) for m in (mixer.near_query, mixer.near_key))
     local = torch.einsum("bthd,bshd->bhts", near_q, near_k) / 8**0.5
     local = local.masked_fill(~near, -torch.inf).softmax(-1)

@@ -82,7 +82,7 @@ def test_places_count_real_tokens_onwards() -> None:
 def test_vapor_is_its_formula_with_gradients(way: str, coordinates: int) -> None:
     """y_t = W_o concat_h sum_s p(s|t) R(t - s) v_s, in the places of a patch grid and of text."""
     torch.manual_seed(0)
-    mixer = mixers.create("latte", 16, 2, latents=6, vapor=True).double()
+    mixer = mixers.create("latte", 16, 2, latents=6, vapor=True, gain=1).double()
     assert isinstance(mixer, Mixer)
     x, places = draw(1, 7, 16).requires_grad_(), (draw(1, 7, coordinates) * 9).round()
 

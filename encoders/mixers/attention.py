@@ -23,21 +23,25 @@ class KeyValues(NamedTuple):
 class Mixer(nn.Module):
     """Multi-head softmax attention without biases, through torch's fused kernels.
 
-    `rotary` turns queries and keys by their places.
+    `rotary` turns queries and keys by their places. Logits are `gain` times as large as usual and
+    the weights of queries and keys start smaller for it, as in the mixer `latte`.
     """
 
-    def __init__(self, dim: int, heads: int, rotary: bool = False) -> None:
+    def __init__(self, dim: int, heads: int, rotary: bool = False, gain: float = 4.0) -> None:
         super().__init__()
         if dim % heads:
             raise ValueError(f"dim {dim} must divide by heads {heads}")
         self.heads = heads
         self.rotary = rotary
+        self.scale = gain * (dim // heads) ** -0.5
         self.query = nn.Linear(dim, dim, bias=False)
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
-        for layer in (self.query, self.key, self.value, self.out):
-            nn.init.normal_(layer.weight, std=dim**-0.5)
+        for layer in (self.value, self.out):
+            nn.init.normal_(layer.weight, std=dim**-0.5)  # LeCun normal
+        for layer in (self.query, self.key):
+            nn.init.normal_(layer.weight, std=(dim * gain) ** -0.5)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1))  # [B, T, H, D / H]
@@ -60,8 +64,9 @@ class Mixer(nn.Module):
         query = self._turned(self._heads(self.query(x)), places)
         keys, values = self.prefix(x, mask, places)[:2]
         if mask is None:
-            return self._join(scaled_dot_product_attention(query, keys, values))
-        return self._join(_attend(query, keys, values, mask[:, None, None, :]))
+            y = scaled_dot_product_attention(query, keys, values, scale=self.scale)
+            return self._join(y)
+        return self._join(self._attend(query, keys, values, mask[:, None, None, :]))
 
     def causal(
         self,
@@ -81,7 +86,7 @@ class Mixer(nn.Module):
         length, past = x.shape[1], total.mask.shape[1] - x.shape[1]
         order = torch.ones(length, past + length, dtype=torch.bool, device=x.device).tril(past)
         seen = total.mask[:, None, None, :] & order
-        return self._join(_attend(query, total.keys, total.values, seen)), total
+        return self._join(self._attend(query, total.keys, total.values, seen)), total
 
     def step(self, x: Tensor, state: KeyValues) -> tuple[Tensor, KeyValues]:
         y, state = self.causal(x.unsqueeze(1), None, state)
@@ -98,6 +103,14 @@ class Mixer(nn.Module):
             mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         return KeyValues(keys, values, mask, after)
 
+    def _attend(self, query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
+        """Attention where `seen`, zeros (not NaN) for a query that may see nothing."""
+        blind = ~seen.any(-1, keepdim=True)
+        # A softmax over nothing is NaN, also backwards: open, then blank.
+        mask = seen | blind
+        y = scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=self.scale)
+        return y.masked_fill(blind, 0.0)
+
 
 def _append(old: KeyValues, new: KeyValues) -> KeyValues:
     return KeyValues(
@@ -106,11 +119,3 @@ def _append(old: KeyValues, new: KeyValues) -> KeyValues:
         torch.cat([old.mask, new.mask], dim=1),
         torch.maximum(old.next, new.next),
     )
-
-
-def _attend(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
-    """Attention where `seen`, zeros (not NaN) for a query that may see nothing."""
-    blind = ~seen.any(-1, keepdim=True)
-    # A softmax over nothing is NaN, also backwards: open, then blank.
-    y = scaled_dot_product_attention(query, keys, values, attn_mask=seen | blind)
-    return y.masked_fill(blind, 0.0)

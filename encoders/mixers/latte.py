@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from encoders import latte, recurrences
 from encoders.latte import State
@@ -27,7 +28,12 @@ class Mixer(nn.Module):
     """Latent attention over `heads` heads and `latents` latents in all.
 
     The "latents" are the columns of `query` and `key`: there is no separate array of them.
-    Projections have no biases and logits no scale, as in the authors' code.
+    Projections have no biases, as in the authors' code.
+
+    Logits are `gain` times the projections, which start `gain` times smaller: the same function,
+    but steps of a size that does not depend on the weights, as Adam's, move logits `gain` times
+    as far. Without it (1, as in the authors' code) latents take longer to part from each other
+    than the keys of softmax attention (docs/log.md).
 
     `vapor` turns values by their place and outputs back by theirs, so that a token sees how far
     away it reads from, while the weights stay as they are (section 3 of docs/latte.md).
@@ -42,18 +48,22 @@ class Mixer(nn.Module):
         latents: int = 64,
         vapor: bool = False,
         recurrence: str | None = None,
+        gain: float = 8.0,
     ) -> None:
         super().__init__()
         if dim % heads or latents % heads:
             raise ValueError(f"dim {dim} and latents {latents} must divide by heads {heads}")
         self.heads = heads
         self.vapor = vapor
+        self.gain = gain
         self.query = nn.Linear(dim, latents, bias=False)
         self.key = nn.Linear(dim, latents, bias=False)
         self.value = nn.Linear(dim, dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
-        for layer in (self.query, self.key, self.value, self.out):
+        for layer in (self.value, self.out):
             nn.init.normal_(layer.weight, std=dim**-0.5)  # LeCun normal
+        for layer in (self.query, self.key):
+            nn.init.normal_(layer.weight, std=dim**-0.5 / gain)
         self.recurrence: Any = recurrences.create(recurrence, dim) if recurrence else None
 
     def forward(
@@ -94,7 +104,7 @@ class Mixer(nn.Module):
     def prefix(self, x: Tensor, mask: Tensor | None = None, places: Tensor | None = None) -> Memory:
         places = count_places(x, mask) if places is None else places
         h, recent = self._recur(x, mask)
-        state = State.of(self._heads(self.key(h)), self._values(x, places), mask)
+        state = State.of(self._scaled(self.key, h), self._values(x, places), mask)
         return Memory(*state, next_place(places, mask), recent)
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -110,7 +120,11 @@ class Mixer(nn.Module):
         return h, recent
 
     def _logits(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        return self._heads(self.query(h)), self._heads(self.key(h))
+        return self._scaled(self.query, h), self._scaled(self.key, h)
+
+    def _scaled(self, layer: nn.Linear, h: Tensor) -> Tensor:
+        """`gain` times a projection by head; the weights are far fewer than the tokens."""
+        return self._heads(linear(h, self.gain * layer.weight))
 
     def _values(self, x: Tensor, places: Tensor) -> Tensor:
         v = self._heads(self.value(x))

@@ -38,7 +38,8 @@ class Mixer(latte_mixer.Mixer):
 
     Near are the last `window` tokens in causal use, the tokens less than `window` away in
     bidirectional use, and, of a patch, those at most `radius` rows and columns away. `rotary`
-    turns the local queries and keys by their places. `vapor` and `recurrence` as in `latte`.
+    turns the local queries and keys by their places. `vapor`, `recurrence` and `gain`
+    as in `latte`.
     """
 
     def __init__(
@@ -51,15 +52,17 @@ class Mixer(latte_mixer.Mixer):
         rotary: bool = True,
         vapor: bool = False,
         recurrence: str | None = None,
+        gain: float = 8.0,
     ) -> None:
-        super().__init__(dim, heads, latents, vapor, recurrence)
+        super().__init__(dim, heads, latents, vapor, recurrence, gain)
         if window < 1 or radius < 0:
             raise ValueError(f"window {window} must be at least 1 and radius {radius} at least 0")
         self.window, self.radius, self.rotary = window, radius, rotary
         self.gate = nn.Linear(dim, heads, bias=False)
         self.near_query = nn.Linear(dim, dim, bias=False)
         self.near_key = nn.Linear(dim, dim, bias=False)
-        for layer in (self.gate, self.near_query, self.near_key):
+        nn.init.normal_(self.gate.weight, std=dim**-0.5 / gain)
+        for layer in (self.near_query, self.near_key):
             nn.init.normal_(layer.weight, std=dim**-0.5)  # LeCun normal
 
     def forward(
@@ -133,5 +136,6 @@ class Mixer(latte_mixer.Mixer):
     def _mix(self, x: Tensor, q: Tensor, near: Tensor, far: Tensor) -> Tensor:
         """One softmax over gate and latents, of which the latents' part is Latte's own."""
         logits = q.to(torch.promote_types(q.dtype, torch.float32))
-        share = (self.gate(x).to(logits.dtype) - logits.logsumexp(-1)).sigmoid()
+        gate = self._scaled(self.gate, x).squeeze(-1).to(logits.dtype)
+        share = (gate - logits.logsumexp(-1)).sigmoid()
         return torch.lerp(far, near.to(far.dtype), share.unsqueeze(-1).to(far.dtype))

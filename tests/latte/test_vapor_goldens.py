@@ -20,7 +20,7 @@ def loaded(path: Path, dtype: torch.dtype) -> tuple[torch.nn.Module, dict[str, T
         arrays = {name: torch.from_numpy(file[name]).to(dtype) for name in file.files}
     heads = int(path.stem.split("_H")[1].split("_")[0])
     width, latents = arrays["Wq"].shape
-    mixer = mixers.create("latte", width, heads, latents=latents, vapor=True).to(dtype)
+    mixer = mixers.create("latte", width, heads, latents=latents, vapor=True, gain=1).to(dtype)
     for name, layer in WEIGHTS.items():
         getattr(mixer, layer).weight.data.copy_(arrays[name].T)
     return mixer, arrays
