@@ -5,7 +5,8 @@ with z the running logsumexp of k, so chunked scans apply (Dao and Gu, Mamba-2, 
 Yang et al., gated linear attention, arXiv 2312.06635). A segment, some chunks small enough for
 the processor's cache, takes the fast form where its logits allow (`gentle`), else the form that
 bears any logits (`steep`). Backward recomputes a segment from the state before it: what is kept
-is q, k, v and those states, O(T (Lh + Dh)) and nothing of size T Lh Dh.
+is q, k, v and those states, O(T (Lh + Dh)) and nothing of size T Lh Dh. On a GPU values in half
+precision go through flash-linear-attention where that is installed (`fla`).
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoders.latte import gentle, steep
+from encoders.latte import fla, gentle, steep
 from encoders.latte.state import EMPTY, State, accumulator, check, check_state, exact, key_logits
 
 CHUNK = 64
@@ -45,11 +46,13 @@ def causal(
         state = State.empty(batch, heads, latents, v.shape[-1], dtype=dtype, device=v.device)
     check_state(state, k, v)
     start = State(state.u.to(dtype), state.z.to(dtype))
-    logits, values = key_logits(k, dtype, mask), v.to(dtype)
+    logits, values = key_logits(k, dtype, mask), v
     if mask is not None:  # before the first real token even EMPTY logits have weight
-        values = values.masked_fill(~mask[..., None, None], 0)
+        values = v.masked_fill(~mask[..., None, None], 0)
     with exact(v):
-        y, u, z, *_ = _scan(q.to(dtype), logits, values, *start)
+        if fla.available(values) and dtype == torch.float32:
+            return fla.scan(q.to(dtype).softmax(-1), logits, values, start)
+        y, u, z, *_ = _scan(q.to(dtype), logits, values.to(dtype), *start)
     return y.to(v.dtype), State(u, z)
 
 
