@@ -26,6 +26,7 @@ from operators_measure import (
     Place,
     block,
     decoding,
+    keep_freed_memory,
     peaks,
     rates,
     times,
@@ -94,6 +95,7 @@ def machine(place: Place) -> Results:
 def measure(plan: Plan, place: Place, limit: float) -> Results:
     """Everything that is measured; `operators_report` says what it means."""
     torch.manual_seed(0)
+    keep_freed_memory()
     before = rates(plan.squares, plan.copied, place)
     timed = times(plan.grid, limit, place, plan.most)
     after = rates(plan.squares, plan.copied, place)

@@ -7,12 +7,12 @@ a process of their own. By hand: TRITON_INTERPRET=1 pytest tests/latte/test_trit
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scans import agree, flat, judge
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -25,7 +25,6 @@ GPU = torch.cuda.is_available()
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cuda" if GPU else "cpu"
 DATA = Path(__file__).parents[1] / "data" / "latte"
-Run = Callable[..., tuple[Tensor, ...]]
 
 
 def scan(q: Tensor, k: Tensor, v: Tensor, u: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -34,38 +33,12 @@ def scan(q: Tensor, k: Tensor, v: Tensor, u: Tensor, z: Tensor) -> tuple[Tensor,
     return y.to(q.device), end.u.to(q.device), end.z.to(q.device)
 
 
-def judge(q: Tensor, k: Tensor, v: Tensor, u: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The formulas, with a token before the others for what each latent remembers."""
-    apart = ~torch.eye(k.shape[-1], dtype=torch.bool)
-    memory = z.unsqueeze(1).expand(-1, k.shape[-1], -1, -1)
-    k = torch.cat([memory.masked_fill(apart[:, None], EMPTY), k], 1)
-    v = torch.cat([u.transpose(1, 2), v], 1)
-    y = naive.causal(torch.cat([torch.zeros_like(memory), q], 1), k, v)
-    return y[:, u.shape[2] :], *State.of(k, v)
-
-
 def tokens(batch: int, length: int, heads: int, latents: int, width: int) -> list[Tensor]:
     """q, k, v and an initial u and z in float32."""
     generator = torch.Generator().manual_seed(length)
     shapes = [(batch, length, heads, n) for n in (latents, latents, width)]
     state = [(batch, heads, latents, width), (batch, heads, latents)]
     return [torch.randn(shape, generator=generator) for shape in [*shapes, *state]]
-
-
-def flat(function: Run, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """All outputs of a scan and the gradients of a fixed random combination of them."""
-    leaves = [x.clone().requires_grad_() for x in inputs]
-    outputs = function(*leaves)
-    generator = torch.Generator().manual_seed(1)
-    asked = [torch.randn(y.shape, generator=generator).to(y.dtype) for y in outputs]
-    return [*(y.detach() for y in outputs), *torch.autograd.grad(outputs, leaves, asked)]
-
-
-def agree(got: Sequence[Tensor], expected: Sequence[Tensor], bound: float) -> None:
-    """Errors are within the bound, relative to the largest entry."""
-    for one, other in zip(got, expected, strict=True):
-        scale = float(other.abs().max().clamp(min=1))
-        torch.testing.assert_close(one.double(), other.double(), rtol=0, atol=bound * scale)
 
 
 def golden_errors(name: str) -> list[float]:
