@@ -24,7 +24,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def create(case: str) -> Any:
-    return mixers.create(case.split()[0], DIM, heads=2, **OPTIONS[case])
+    name = case.split()[0]
+    latents = {} if name == "attention" else {"latents": 12}
+    return mixers.create(name, DIM, heads=2, **latents, **OPTIONS[case])
 
 
 @pytest.fixture(params=OPTIONS)

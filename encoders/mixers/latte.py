@@ -25,7 +25,7 @@ class Memory(NamedTuple):
 
 
 class Mixer(nn.Module):
-    """Latent attention over `heads` heads and `latents` latents in all.
+    """Latent attention over `heads` heads and `latents` latents in all, 64 a head as a rule.
 
     The "latents" are the columns of `query` and `key`: there is no separate array of them.
     Projections have no biases, as in the authors' code.
@@ -45,7 +45,7 @@ class Mixer(nn.Module):
         self,
         dim: int,
         heads: int,
-        latents: int = 64,
+        latents: int = 256,
         vapor: bool = False,
         recurrence: str | None = None,
         gain: float = 8.0,

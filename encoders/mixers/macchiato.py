@@ -46,7 +46,7 @@ class Mixer(latte_mixer.Mixer):
         self,
         dim: int,
         heads: int,
-        latents: int = 64,
+        latents: int = 256,
         window: int = 64,
         radius: int = 3,
         rotary: bool = True,
