@@ -60,22 +60,26 @@ def causal(
 def _scan(
     q: Tensor, k: Tensor, v: Tensor, u: Tensor, z: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Outputs of all tokens, the state after the last, and u and z before each segment.
+    """Outputs of all tokens, the state after the last, and u and z around each segment.
 
     One operator to torch.compile, which need not follow the loop nor the choice of a form.
     """
-    y, state, before = torch.empty_like(v), State(u, z), []
-    for span in _segments(k):
-        before.append(state)
+    spans = list(_segments(k))
+    y = torch.empty_like(v)
+    # Made beforehand: small tensors that stay between large ones that go would split the heap.
+    us, zs = u.new_empty(len(spans) + 1, *u.shape), z.new_empty(len(spans) + 1, *z.shape)
+    us[0], zs[0] = u, z
+    for index, span in enumerate(spans):
+        state = State(us[index], zs[index])
         parts = _chunks(q, span, 0), _chunks(k, span, EMPTY), _chunks(v, span, 0)
         r = gentle.reference(parts[1], state.z)
         if r is None:
-            out, state = steep.forward(*parts, *state)
+            out, end = steep.forward(*parts, *state)
         else:
-            out, state = gentle.forward(*parts, *state, r)
+            out, end = gentle.forward(*parts, *state, r)
+        us[index + 1], zs[index + 1] = end
         _put(y, span, out)
-    us, zs = (torch.stack(parts) for parts in zip(*before, strict=True))
-    return y, state.u.clone(), state.z.clone(), us, zs
+    return y, us[-1].clone(), zs[-1].clone(), us, zs
 
 
 @torch.library.custom_op("latte::scan_backward", mutates_args=())
@@ -84,7 +88,7 @@ def _scan_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
     after = State(du, dz)
-    for span, u, z in reversed(list(zip(_segments(k), us, zs, strict=True))):
+    for span, u, z in reversed(list(zip(_segments(k), us[:-1], zs[:-1], strict=True))):
         parts = _chunks(q, span, 0), _chunks(k, span, EMPTY), _chunks(v, span, 0)
         asks, r = _chunks(g, span, 0), gentle.reference(parts[1], z)
         if r is None:
@@ -98,7 +102,7 @@ def _scan_backward(
 
 @_scan.register_fake
 def _(q: Tensor, k: Tensor, v: Tensor, u: Tensor, z: Tensor) -> tuple[Tensor, ...]:
-    count = len(list(_segments(k)))
+    count = len(list(_segments(k))) + 1
     states = u.new_empty(count, *u.shape), z.new_empty(count, *z.shape)
     return torch.empty_like(v), u.new_empty(u.shape), z.new_empty(z.shape), *states
 

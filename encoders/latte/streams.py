@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 PIECE = 512
 """Tokens of a piece."""
 
-WHOLE = 4096
+WHOLE = 2048
 """Tokens of a row up to which the formulas as they stand are as fast or faster."""
 
 MODERATE = 40.0
