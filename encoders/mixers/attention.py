@@ -75,11 +75,8 @@ class Mixer(nn.Module):
         state: KeyValues | None = None,
         places: Tensor | None = None,
     ) -> tuple[Tensor, KeyValues]:
-        places = (
-            count_places(x, mask, None if state is None else state.next)
-            if places is None
-            else places
-        )
+        if places is None:
+            places = count_places(x, mask, None if state is None else state.next)
         query = self._turned(self._heads(self.query(x)), places)
         new = self.prefix(x, mask, places)
         total = new if state is None else _append(state, new)

@@ -36,7 +36,7 @@ class Mixer(nn.Module):
     than the keys of softmax attention (docs/log.md).
 
     `vapor` turns values by their place and outputs back by theirs, so that a token sees how far
-    away it reads from, while the weights stay as they are (section 3 of docs/latte.md).
+    away it reads from, while the weights stay as they are (docs/latte.md).
     `recurrence`, a file of encoders/recurrences, stands between the tokens and their queries and
     keys. Both are options of the paper without public code.
     """

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from encoders.latte.state import check_mask
+from encoders.packing import pack, rows
 
 
 class Recurrence(nn.Module):
@@ -40,11 +41,11 @@ class Recurrence(nn.Module):
             inputs = torch.cat([past, x], 1)
             # A copy: a view would keep all inputs alive as long as the state.
             return x + self._convolve(inputs), inputs[:, x.shape[1] :].clone()
-        x, order = x.masked_fill(~mask[..., None], 0), _real_first(mask)
-        inputs = torch.cat([past, _pick(x, order)], 1)
-        h = x + _pick(self._convolve(inputs), order.argsort(1))
-        last = mask.sum(1, keepdim=True) + torch.arange(past.shape[1], device=x.device)
-        return h, _pick(inputs, last)
+        x, packing = x.masked_fill(~mask[..., None], 0), pack(mask)
+        inputs = torch.cat([past, packing.take(x)], 1)
+        h = x + packing.restore(self._convolve(inputs))
+        last = packing.counts.unsqueeze(1) + torch.arange(past.shape[1], device=x.device)
+        return h, rows(inputs, last)
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         h, state = self(x.unsqueeze(1), None, state)
@@ -57,13 +58,3 @@ class Recurrence(nn.Module):
         image, kernel = inputs.transpose(1, 2).unsqueeze(2), self.weight[:, None, None, :]
         y = F.conv2d(image, kernel, groups=self.weight.shape[0])
         return y.squeeze(2).transpose(1, 2).to(inputs.dtype)
-
-
-def _real_first(mask: Tensor) -> Tensor:
-    """The places of the real tokens, in their order, then those of the pads: [B, T]."""
-    return mask.logical_not().byte().argsort(dim=1, stable=True)
-
-
-def _pick(x: Tensor, places: Tensor) -> Tensor:
-    """Tokens of x [B, T, D] at `places` [B, N]: [B, N, D]."""
-    return x.gather(1, places.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
