@@ -2,7 +2,15 @@
 
 from torch import Tensor
 
-from encoders.latte.state import State, check
+from encoders.latte.state import (
+    accumulator,
+    check,
+    drop_empty,
+    exact,
+    key_logits,
+    product_dtype,
+)
+from encoders.latte.streams import average, read_out
 
 
 def bidirectional(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -14,4 +22,8 @@ def bidirectional(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -
     Raises ValueError if the shapes disagree or the mask is not bool.
     """
     check(q, k, v, mask)
-    return State.of(k, v, mask).read(q, v.dtype)
+    wide = accumulator(q, k, v)
+    narrow = product_dtype(v.dtype, wide)
+    with exact(v):
+        u = drop_empty(average(key_logits(k, wide, mask), v.to(narrow)), mask)
+        return read_out(q.to(wide), u, narrow).to(v.dtype)

@@ -52,10 +52,7 @@ class State(NamedTuple):
         with exact(v):
             values = v.to(product_dtype(v.dtype, wide))
             u, z = summarise(key_logits(k, wide, mask), values)
-        if mask is not None:
-            # Without any real token the softmax is uniform over pads: nothing to remember.
-            u = u.masked_fill(~mask.any(1)[:, None, None, None], 0)
-        return cls(u, z)
+        return cls(drop_empty(u, mask), z)
 
     def merge(self, other: State) -> State:
         """The state after reading what both have read, in any order; either may be empty.
@@ -84,6 +81,11 @@ class State(NamedTuple):
 
     def _sizes(self) -> str:
         return f"u {list(self.u.shape)}, z {list(self.z.shape)}"
+
+
+def drop_empty(u: Tensor, mask: Tensor | None) -> Tensor:
+    """u with zeros for rows without any real token, where the softmax is uniform over pads."""
+    return u if mask is None else u.masked_fill(~mask.any(1)[:, None, None, None], 0)
 
 
 def key_logits(k: Tensor, dtype: torch.dtype, mask: Tensor | None) -> Tensor:
