@@ -120,17 +120,18 @@ def train(
     rate: float = 1e-3,
     seed: int = 0,
     precision: Annotated[str, Option(help="float32 or bfloat16 (autocast).")] = "float32",
+    change: Annotated[str, Option(help="Words of the Stack to change, as JSON.")] = "{}",
     out: Path = RESULTS,
 ) -> None:
     """Train one variant, evaluating on the way."""
     settings = {key: value for key, value in locals().items() if key != "out"}
     if variant not in VARIANTS:
         raise ValueError(f"no variant {variant!r}; there are: {', '.join(VARIANTS)}")
-    settings["words"] = VARIANTS[variant]
+    settings["words"] = words = {**VARIANTS[variant], **json.loads(settings.pop("change"))}
     seen, extra = _numbers(grids), _numbers(unseen)
     asked = [KINDS.index(kind) for kind in kinds.split(",")]
     torch.manual_seed(seed)
-    model = Reader(width, depth, **VARIANTS[variant])
+    model = Reader(width, depth, **words)
     optimizer = torch.optim.AdamW(model.parameters(), rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     dtype, seconds, losses = getattr(torch, precision), 0.0, []

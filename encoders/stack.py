@@ -1,15 +1,21 @@
 """Blocks and stacks of token mixers: the same class reads (bidirectional) and writes (causal)."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from encoders import mixers
 from encoders.grid_conv import GridConv
 from encoders.patch_grids import Grids
+from encoders.position import count_places
 
 States = list[Any]
 """One mixer state a layer; each is a NamedTuple of tensors with the batch first."""
+
+CHUNK = 8192
+"""Tokens, of all rows together, that a block holds the inner activations of without gradients."""
 
 
 class Block(nn.Module):
@@ -67,7 +73,26 @@ class Block(nn.Module):
         self, memory: Tensor, mask: Tensor | None = None, places: Tensor | None = None
     ) -> Any:
         """The state of a reader of `memory` `[B, S, D]`, which itself passes through no block."""
-        return self.mixer.prefix(self.norm1(memory), mask, places)
+        state = None
+        for span in spans(memory):
+            part = self.norm1(memory[:, span])
+            state = self.mixer.prefix(part, _cut(mask, span), _cut(places, span), state)
+        return state
+
+    def stream_(self, x: Tensor, mask: Tensor | None, grids: Grids | None, places: Tensor) -> None:
+        """`forward` in place and chunk by chunk: first what all tokens tell, then who reads it."""
+        if self.local is not None and grids is not None:
+            self.local.stream_(x, grids)
+        state = None
+        if self.mixer.reads:
+            state = self.prefix(x, mask, places)
+        else:
+            x += self.mixer(self.norm1(x), mask, places, grids)
+        for span in spans(x):
+            part = x[:, span]
+            if state is not None:
+                part += self.mixer.read(self.norm1(part), state, places[:, span])
+            part += self.mlp(self.norm2(part))
 
     def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         x = x + self.dropout(mixed)
@@ -125,6 +150,24 @@ class Stack(nn.Module):
         out: Tensor = self.norm(x)
         return out
 
+    def stream_(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        grids: Grids | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """`forward` of a bidirectional stack in place, without gradients: returns `x`, overwritten.
+
+        Needs little memory beside `x`, whatever its length, with mixers whose `reads` is true.
+        """
+        places = count_places(x, mask) if places is None else places
+        for block in self.blocks:
+            block.stream_(x, mask, grids, places)  # type: ignore[operator]
+        for span in spans(x):
+            x[:, span] = self.norm(x[:, span])
+        return x
+
     def scan(
         self,
         x: Tensor,
@@ -152,3 +195,14 @@ class Stack(nn.Module):
     ) -> States:
         """Every layer's state after reading `memory` `[B, S, D]`, which passes through no block."""
         return [block.prefix(memory, mask, places) for block in self.blocks]  # type: ignore[operator]
+
+
+def spans(x: Tensor) -> Iterator[slice]:
+    """Chunks of the tokens of `x` `[B, T, D]`; one, of all, where gradients keep them anyway."""
+    length = x.shape[1]
+    size = length if torch.is_grad_enabled() else max(1, CHUNK // x.shape[0])
+    return (slice(start, start + size) for start in range(0, length, size))
+
+
+def _cut(x: Tensor | None, span: slice) -> Tensor | None:
+    return None if x is None else x[:, span]

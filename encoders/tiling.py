@@ -5,12 +5,13 @@ An image of `height x width` pixels becomes a grid of patches, `ceil(height / pa
 patch)`, and the grid is cut into tiles of at most `side` patches each way. Nothing is resized.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+
+from encoders.pixels import Pixels
 
 
 class Grid(NamedTuple):
@@ -55,40 +56,24 @@ def tiles_of(grid: Grid, side: int) -> list[Tile]:
     ]
 
 
-def cut(image: Tensor, tiles: Sequence[Tile], patch: int, rows: int, columns: int) -> Tensor:
-    """The pixels of `tiles`: `[C, H, W]` to `[len(tiles), C, rows * patch, columns * patch]`.
+def cut(image: Pixels, tile: Tile, patch: int, rows: int, columns: int) -> Tensor:
+    """The pixels of `tile` of an image `[C, H, W]`: `[C, rows * patch, columns * patch]`.
 
-    `rows` and `columns` (patches) are the common extent; what lies outside a tile or the image is
-    zero.
+    `rows` and `columns` (patches) are the extent to fill up to; what lies outside the tile or the
+    image is zero.
     """
-    height, width = rows * patch, columns * patch
-    if len(tiles) == 1 and tiles[0][:2] == (0, 0) and image.shape[1:] == (height, width):
-        return image.unsqueeze(0)
-    out = image.new_zeros(len(tiles), image.shape[0], height, width)
-    for index, tile in enumerate(tiles):
-        top, left = tile.row * patch, tile.column * patch
-        view = image[:, top : top + tile.rows * patch, left : left + tile.columns * patch]
-        out[index, :, : view.shape[1], : view.shape[2]] = view
-    return out
+    top, left = tile.row * patch, tile.column * patch
+    bottom, right = top + tile.rows * patch, left + tile.columns * patch
+    view = image[:, top:bottom, left:right]
+    missing = rows * patch - view.shape[1], columns * patch - view.shape[2]
+    return pad(view, (0, missing[1], 0, missing[0])) if any(missing) else view
 
 
-def stitch(tokens: Tensor, tiles: Sequence[Tile], grid: Grid) -> Tensor:
-    """Patch tokens of tiles back in the order of the whole image, row by row.
-
-    `tokens` `[len(tiles), rows, columns, D]` (padding to the common extent is dropped) gives
-    `[grid.size, D]`.
-    """
-    if len(tiles) == 1:
-        return tokens[0, : grid.rows, : grid.columns].reshape(grid.size, -1)
-    bands = []
-    for row in sorted({tile.row for tile in tiles}):
-        band = [
-            tokens[index, : tile.rows, : tile.columns]
-            for index, tile in enumerate(tiles)
-            if tile.row == row
-        ]
-        bands.append(torch.cat(band, dim=1))
-    return torch.cat(bands).reshape(grid.size, -1)
+def numbers(tile: Tile, grid: Grid) -> Tensor:
+    """Where the patches of `tile` stand among those of `grid`, row by row: int `[tile.rows,
+    tile.columns]`."""
+    row = torch.arange(tile.row, tile.row + tile.rows)
+    return row[:, None] * grid.columns + torch.arange(tile.column, tile.column + tile.columns)
 
 
 def positions(grid: Grid, scale: tuple[float, float] = (1.0, 1.0)) -> Tensor:
@@ -97,16 +82,10 @@ def positions(grid: Grid, scale: tuple[float, float] = (1.0, 1.0)) -> Tensor:
     `scale`: patches of the whole image per patch of this grid; an overview's patch sits in the
     middle of the region that it shows, so its coordinates may be fractions.
     """
-    row = (torch.arange(grid.rows) + 0.5) * scale[0] - 0.5
-    column = (torch.arange(grid.columns) + 0.5) * scale[1] - 0.5
-    return torch.stack(torch.meshgrid(row, column, indexing="ij"), dim=-1).reshape(-1, 2)
+    return positions_of(torch.arange(grid.size), grid, scale)
 
 
-def pad_tokens(tokens: Sequence[Tensor]) -> Tensor:
-    """Sequences `[N_i, ...]` as one batch `[B, max N_i, ...]`, zeros after the end of each."""
-    longest = max(len(item) for item in tokens)
-    if all(len(item) == longest for item in tokens):
-        return torch.stack(list(tokens))
-    return torch.stack(
-        [pad(item, (0, 0) * (item.dim() - 1) + (0, longest - len(item))) for item in tokens]
-    )
+def positions_of(number: Tensor, grid: Grid, scale: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+    """`positions` of the patches with these numbers, int `[n]`, alone: `[n, 2]`."""
+    place = torch.stack([number // grid.columns, number % grid.columns], -1)
+    return (place + 0.5) * torch.tensor(scale) - 0.5

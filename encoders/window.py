@@ -48,12 +48,7 @@ def causal(
     _check(q, k, v, mask, window)
     packing = None if mask is None else pack(mask)
     new = _last(k, v, window - 1, packing)
-    if past is not None:
-        _check_past(past, v)
-        if past.mask.shape[1] != window - 1:
-            held = past.mask.shape[1]
-            raise ValueError(f"a window of {window} does not fit a past of {held} tokens")
-        new = _after(past, new)
+    new = new if past is None else _after(past, new, v)
     return _read(q, k, v, packing, window - 1, 0, past), new
 
 
@@ -88,10 +83,13 @@ def step(q: Tensor, k: Tensor, v: Tensor, past: Past) -> tuple[Tensor, Past]:
     return y.squeeze(2).to(v.dtype), Past(keys[:, 1:], values[:, 1:], mask[:, 1:])
 
 
-def past_of(k: Tensor, v: Tensor, window: int, mask: Tensor | None = None) -> Past:
+def past_of(
+    k: Tensor, v: Tensor, window: int, mask: Tensor | None = None, past: Past | None = None
+) -> Past:
     """The past after k, v [B, T, H, Dh], without outputs. Raises ValueError as `causal` does."""
     _check(k, k, v, mask, window)
-    return _last(k, v, window - 1, None if mask is None else pack(mask))
+    new = _last(k, v, window - 1, None if mask is None else pack(mask))
+    return new if past is None else _after(past, new, v)
 
 
 def _last(k: Tensor, v: Tensor, count: int, packing: Packing | None) -> Past:
@@ -104,9 +102,12 @@ def _last(k: Tensor, v: Tensor, count: int, packing: Packing | None) -> Past:
     return Past(rows(k, places), rows(v, places), real)
 
 
-def _after(past: Past, new: Past) -> Past:
+def _after(past: Past, new: Past, v: Tensor) -> Past:
     """The past of both: on the right the new tokens, left of them the youngest old ones."""
-    width = past.mask.shape[1]
+    _check_past(past, v)
+    held, width = past.mask.shape[1], new.mask.shape[1]
+    if held != width:
+        raise ValueError(f"a window of {width + 1} does not fit a past of {held} tokens")
     places = torch.arange(width, device=past.mask.device) + new.mask.sum(1, keepdim=True)
     places = places.clamp(max=width - 1)
     fresh = new.mask[..., None, None]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from encoders import tiling
-from encoders.tiling import Grid, Tile, cut, grid_of, pad_tokens, positions, stitch, tiles_of
+from encoders.tiling import Grid, Tile, cut, grid_of, numbers, positions, positions_of, tiles_of
 
 PATCH = 8
 SIZES = ((1, 1), (1, 5000), (5000, 1), (63, 65), (64, 64), (97, 101), (7, 131), (8, 25))
@@ -33,15 +33,20 @@ def picture(tokens: Tensor, grid: Grid) -> Tensor:
 @pytest.mark.parametrize("extra", (0, 2), ids=("tight", "padded"))
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("size", SIZES, ids=as_text)
-def test_cut_then_stitch_is_the_image(size: tuple[int, int], side: int, extra: int) -> None:
+def test_cut_and_put_where_numbered_is_the_image(
+    size: tuple[int, int], side: int, extra: int
+) -> None:
     image = torch.randint(1, 256, (3, *size), dtype=torch.uint8)
     grid = grid_of(*size, PATCH)
     tiles = tiles_of(grid, side)
     rows = max(tile.rows for tile in tiles) + extra
     columns = max(tile.columns for tile in tiles) + extra
-    pixels = cut(image, tiles, PATCH, rows, columns)
+    pixels = torch.stack([cut(image, tile, PATCH, rows, columns) for tile in tiles])
     assert pixels.shape == (len(tiles), 3, rows * PATCH, columns * PATCH)
-    whole = picture(stitch(patches(pixels), tiles, grid), grid)
+    tokens = torch.zeros(grid.size, 3 * PATCH**2, dtype=torch.uint8)
+    for tile, found in zip(tiles, patches(pixels), strict=True):
+        tokens[numbers(tile, grid)] = found[: tile.rows, : tile.columns]
+    whole = picture(tokens, grid)
     assert torch.equal(whole[:, : size[0], : size[1]], image)
     assert whole.count_nonzero() == image.numel()  # beside the image there is nothing
     assert pixels.count_nonzero() == image.numel()  # and no pixel is shown twice
@@ -74,15 +79,18 @@ def test_tiles_go_row_by_row() -> None:
     assert tiles_of(Grid(3, 3), 2) == [Tile(*tile) for tile in expected]
 
 
-def test_a_whole_image_of_one_tile_is_not_copied() -> None:
-    image = torch.zeros(3, 16, 24, dtype=torch.uint8)
-    assert cut(image, [Tile(0, 0, 2, 3)], PATCH, 2, 3).data_ptr() == image.data_ptr()
+def test_cut_is_zero_beyond_its_tile_and_the_image() -> None:
+    image = torch.randint(1, 256, (3, 20, 24), dtype=torch.uint8)
+    pixels = cut(image, Tile(1, 2, 2, 1), PATCH, 2, 2)
+    assert pixels.shape == (3, 16, 16)
+    assert torch.equal(pixels[:, :12, :8], image[:, 8:, 16:])
+    assert not pixels[:, 12:].any() and not pixels[:, :, 8:].any()
 
 
-def test_cut_of_one_tile_of_many_is_that_tile() -> None:
-    image = torch.randint(256, (3, 24, 24), dtype=torch.uint8)
-    (pixels,) = cut(image, [Tile(1, 2, 1, 1)], PATCH, 1, 1)
-    assert torch.equal(pixels, image[:, 8:16, 16:24])
+def test_positions_of_some_are_those_of_all() -> None:
+    some = torch.tensor([5, 0, 2])
+    scale = (2.0, 1.5)
+    assert torch.equal(positions_of(some, Grid(2, 3), scale), positions(Grid(2, 3), scale)[some])
 
 
 def test_positions_are_row_and_column() -> None:
@@ -98,21 +106,6 @@ def test_a_patch_of_the_overview_is_amid_the_patches_it_shows(scale: tuple[int, 
     blocks = positions(large).view(small.rows, scale[0], small.columns, scale[1], 2)
     middle = blocks.mean(dim=(1, 3)).flatten(0, 1)
     torch.testing.assert_close(positions(small, (float(scale[0]), float(scale[1]))), middle)
-
-
-@pytest.mark.parametrize("tail", ((), (2,), (2, 3)), ids=("T", "TD", "TDE"))
-def test_pad_tokens_puts_zeros_after_each(tail: tuple[int, ...]) -> None:
-    items = [torch.rand(length, *tail) + 1 for length in (3, 1, 5)]
-    batch = pad_tokens(items)
-    assert batch.shape == (3, 5, *tail)
-    for row, item in zip(batch, items, strict=True):
-        assert torch.equal(row[: len(item)], item)
-        assert not row[len(item) :].any()
-
-
-def test_pad_tokens_of_equal_lengths_stacks() -> None:
-    items = [torch.rand(4, 2), torch.rand(4, 2)]
-    assert torch.equal(pad_tokens(items), torch.stack(items))
 
 
 def test_the_examples_in_the_docstrings_are_true() -> None:

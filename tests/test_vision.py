@@ -12,8 +12,9 @@ from torch.nn.functional import avg_pool2d, pad
 from encoders import tiling
 from encoders.position import sine_grid
 from encoders.tiling import Grid
-from encoders.vision import vit
-from encoders.vision.vit import Encoder, ImageTokens
+from encoders.vision import sheet
+from encoders.vision.sheet import ImageTokens
+from encoders.vision.vit import Encoder
 
 PATCH, TILE, DIM = 16, 64, 16
 ARGS: dict[str, Any] = {"embed_dim": 32, "depth": 1, "num_heads": 2}
@@ -179,13 +180,13 @@ def test_what_fills_a_border_tile_up_is_not_seen(
     expected = encoder(images)
     cut = tiling.cut
 
-    def dirty(image: Tensor, tiles: list[tiling.Tile], *extent: int) -> Tensor:
-        out = cut(image, tiles, *extent).clone()
-        out[:, :, tiles[0].rows * PATCH :] = 255
-        out[:, :, :, tiles[0].columns * PATCH :] = 255
+    def dirty(image: Tensor, tile: tiling.Tile, *extent: int) -> Tensor:
+        out = cut(image, tile, *extent).clone()
+        out[:, tile.rows * PATCH :] = 255
+        out[:, :, tile.columns * PATCH :] = 255
         return out
 
-    monkeypatch.setattr(vit.tiling, "cut", dirty)
+    monkeypatch.setattr(sheet.tiling, "cut", dirty)
     close(encoder(images).tokens, expected.tokens, rtol=0, atol=1e-6)
 
 

@@ -10,9 +10,12 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from encoders.pixels import Pixels
 from encoders.position import count_places, next_place, sine
-from encoders.stack import Stack
+from encoders.stack import Stack, States, spans
 from encoders.text import TokenEmbedding
+from encoders.tiling import Grid
+from encoders.vision.sheet import ImageTokens
 from encoders.vision.vit import Encoder
 from vqa import checkpoint
 from vqa.batch import IGNORE
@@ -62,39 +65,53 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
 
     def read(
         self,
-        images: Sequence[Tensor],
+        images: Sequence[Pixels],
         question: Tensor,
         question_mask: Tensor,
         image_index: Tensor | None = None,
     ) -> StateCache:
         """What the decoder knows before its first word.
 
-        `images`: uint8 RGB `[3, H, W]`; `question` int and `question_mask` bool `[B, Tq]`;
-        question i is about image `image_index[i]` (default: image i).
+        `images`: uint8 RGB `[3, H, W]`, tensors or read piece by piece; `question` int and
+        `question_mask` bool `[B, Tq]`; question i is about image `image_index[i]` (default: i).
         """
         if image_index is None:
             image_index = torch.arange(len(images), device=question.device)
         if len(image_index) != len(question):
             raise ValueError(f"{len(question)} questions but {len(image_index)} image numbers")
-        image = self.vision(images)
-        words = self._words(question, 0)
-        if self.network.question == "decoder":
-            memory = self.encoder(image.tokens, image.mask, image.grids, image.places)
+        joint = self.network.question == "encoder"
+        image = self.vision(images, room=question.shape[1] if joint else 0)
+        if not joint:
+            memory = self._fuse(image.tokens, image.mask, image.grids, image.places)
             cache = self._take_in(memory, image.mask, image.places).select(image_index)
-            _, states = self.decoder.scan(words, question_mask, cache.states)
+            _, states = self.decoder.scan(self._words(question, 0), question_mask, cache.states)
             return StateCache(states)
-        tokens = torch.cat([image.tokens[image_index], words.to(image.tokens.dtype)], dim=1)
-        mask = torch.cat([image.mask[image_index], question_mask], dim=1)
-        grids = [image.grids[index] for index in image_index.tolist()]
+        tokens, mask, grids, places = _rows(image, image_index)
+        start = tokens.shape[1] - question.shape[1]
+        words = self._words(question, 0)
+        tokens[:, start:] = words.to(tokens.dtype)
         # Positions count on after the image: text has row and column alike.
-        text = count_places(words, question_mask, next_place(image.places, image.mask)[image_index])
-        places = torch.cat([image.places[image_index], text.unsqueeze(-1).expand(-1, -1, 2)], 1)
-        return self._take_in(self.encoder(tokens, mask, grids, places), mask, places)
+        text = count_places(words, question_mask, next_place(places, mask))
+        places[:, start:] = text.unsqueeze(-1)
+        mask[:, start:] = question_mask
+        return self._take_in(self._fuse(tokens, mask, grids, places), mask, places)
+
+    def _fuse(
+        self, tokens: Tensor, mask: Tensor, grids: list[tuple[Grid, ...]], places: Tensor
+    ) -> Tensor:
+        """The encoder's reading of `tokens`, which it may overwrite."""
+        read = self.encoder if torch.is_grad_enabled() else self.encoder.stream_
+        out: Tensor = read(tokens, mask, grids, places)
+        return out
 
     def _take_in(self, memory: Tensor, mask: Tensor, places: Tensor) -> StateCache:
-        if self.network.memory == "sequence":
-            return StateCache(self.decoder.scan(memory, mask, None, places)[1])
-        return StateCache(self.decoder.prefix(memory, mask, places))
+        if self.network.memory == "state":
+            return StateCache(self.decoder.prefix(memory, mask, places))
+        states: States | None = None
+        for span in spans(memory):
+            part = memory[:, span], mask[:, span], states, places[:, span]
+            states = self.decoder.scan(*part)[1]
+        return StateCache(states or [])
 
     def _words(self, tokens: Tensor, kind: int, start: int = 0) -> Tensor:
         """Embedded text `[B, T, D]`; its positions count from `start`."""
@@ -110,7 +127,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         input_ids: Tensor,
         past_key_values: StateCache | None = None,
         labels: Tensor | None = None,
-        images: Sequence[Tensor] | None = None,
+        images: Sequence[Pixels] | None = None,
         question: Tensor | None = None,
         question_mask: Tensor | None = None,
         image_index: Tensor | None = None,
@@ -171,6 +188,17 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         logits = self(sequences[:, :-1], past_key_values=cache).logits
         chosen = logits.float().log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
         return chosen.masked_fill(~counts, 0.0).sum(1)
+
+
+def _rows(
+    image: ImageTokens, index: Tensor
+) -> tuple[Tensor, Tensor, list[tuple[Grid, ...]], Tensor]:
+    """Tokens, mask, grids and places of image `index[b]` for each row b, free to be written to."""
+    numbers = index.tolist()
+    if numbers == list(range(len(image.grids))):  # no copy of what may be most of the memory
+        return image.tokens, image.mask, image.grids, image.places
+    grids = [image.grids[number] for number in numbers]
+    return image.tokens[index], image.mask[index], grids, image.places[index]
 
 
 def build(network: Network, tokenizer: Any) -> LatteVQA:

@@ -8,7 +8,10 @@ batch:
 * `mixer.causal(x, mask=None, state=None, places=None) -> (y, state)`: token t sees the state and
   tokens <= t;
 * `mixer.step(x, state) -> (y, state)`: one token, `x` and `y` `[B, D]`;
-* `mixer.prefix(x, mask=None, places=None) -> state`: the state after reading `x`, without outputs.
+* `mixer.prefix(x, mask=None, places=None, state=None) -> state`: the state after reading `x`,
+  onwards from `state`, without outputs;
+* `mixer.read(x, state, places) -> y`: where `mixer.reads` is true, the bidirectional output of some
+  tokens from the state of all of them: a long sequence can then be read piece by piece.
 
 `places` `[B, T]`, or `[B, T, 2]` = (row, column), are the tokens' positions; not given, real tokens
 are counted, onwards from the state.

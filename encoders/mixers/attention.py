@@ -61,12 +61,18 @@ class Mixer(nn.Module):
         grids: Grids | None = None,
     ) -> Tensor:
         places = count_places(x, mask) if places is None else places
-        query = self._turned(self._heads(self.query(x)), places)
-        keys, values = self.prefix(x, mask, places)[:2]
-        if mask is None:
-            y = scaled_dot_product_attention(query, keys, values, scale=self.scale)
-            return self._join(y)
-        return self._join(self._attend(query, keys, values, mask[:, None, None, :]))
+        state = self.prefix(x, mask, places)
+        return self._join(self._over(state, self._queries(x, places), mask is None))
+
+    reads = True
+
+    def read(self, x: Tensor, state: KeyValues, places: Tensor) -> Tensor:
+        return self._join(self._over(state, self._queries(x, places), bool(state.mask.all())))
+
+    def _over(self, state: KeyValues, query: Tensor, all_real: bool) -> Tensor:
+        if not all_real:
+            return self._attend(query, *state[:2], state.mask[:, None, None, :])
+        return scaled_dot_product_attention(query, *state[:2], scale=self.scale)
 
     def causal(
         self,
@@ -77,28 +83,35 @@ class Mixer(nn.Module):
     ) -> tuple[Tensor, KeyValues]:
         if places is None:
             places = count_places(x, mask, None if state is None else state.next)
-        query = self._turned(self._heads(self.query(x)), places)
-        new = self.prefix(x, mask, places)
-        total = new if state is None else _append(state, new)
+        total = self.prefix(x, mask, places, state)
         length, past = x.shape[1], total.mask.shape[1] - x.shape[1]
         order = torch.ones(length, past + length, dtype=torch.bool, device=x.device).tril(past)
         seen = total.mask[:, None, None, :] & order
-        return self._join(self._attend(query, total.keys, total.values, seen)), total
+        return self._join(self._attend(self._queries(x, places), *total[:2], seen)), total
 
     def step(self, x: Tensor, state: KeyValues) -> tuple[Tensor, KeyValues]:
         y, state = self.causal(x.unsqueeze(1), None, state)
         return y.squeeze(1), state
 
     def prefix(
-        self, x: Tensor, mask: Tensor | None = None, places: Tensor | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        places: Tensor | None = None,
+        state: KeyValues | None = None,
     ) -> KeyValues:
-        places = count_places(x, mask) if places is None else places
+        if places is None:
+            places = count_places(x, mask, None if state is None else state.next)
         keys = self._turned(self._heads(self.key(x)), places)
         values = self._heads(self.value(x)).transpose(1, 2)
         after = next_place(places, mask)
         if mask is None:
             mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        return KeyValues(keys, values, mask, after)
+        new = KeyValues(keys, values, mask, after)
+        return new if state is None else _append(state, new)
+
+    def _queries(self, x: Tensor, places: Tensor) -> Tensor:
+        return self._turned(self._heads(self.query(x)), places)
 
     def _attend(self, query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
         """Attention where `seen`, zeros (not NaN) for a query that may see nothing."""

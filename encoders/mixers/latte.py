@@ -101,11 +101,27 @@ class Mixer(nn.Module):
         y = self._join(y.unsqueeze(1), places).squeeze(1)
         return y, Memory(*end, state.next + 1, recent)
 
-    def prefix(self, x: Tensor, mask: Tensor | None = None, places: Tensor | None = None) -> Memory:
-        places = count_places(x, mask) if places is None else places
-        h, recent = self._recur(x, mask)
-        state = State.of(self._scaled(self.key, h), self._values(x, places), mask)
-        return Memory(*state, next_place(places, mask), recent)
+    def prefix(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        places: Tensor | None = None,
+        state: Memory | None = None,
+    ) -> Memory:
+        start, recent = (None, None) if state is None else (state.next, state.recent)
+        places = count_places(x, mask, start) if places is None else places
+        h, recent = self._recur(x, mask, recent)
+        end = State.of(self._scaled(self.key, h), self._values(x, places), mask)
+        end = end if state is None else State(state.u, state.z).merge(end)
+        return Memory(*end, next_place(places, mask, start), recent)
+
+    @property
+    def reads(self) -> bool:
+        return self.recurrence is None  # which would need the tokens before those that read
+
+    def read(self, x: Tensor, state: Memory, places: Tensor) -> Tensor:
+        q = self._scaled(self.query, x)
+        return self._join(State(state.u, state.z).read(q), places)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1))  # head-major columns: [..., H, D / H]

@@ -103,12 +103,21 @@ class Mixer(latte_mixer.Mixer):
         return y.squeeze(1), state
 
     def prefix(  # type: ignore[override]
-        self, x: Tensor, mask: Tensor | None = None, places: Tensor | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        places: Tensor | None = None,
+        state: Memory | None = None,
     ) -> Memory:
-        places = count_places(x, mask) if places is None else places
-        latents = super().prefix(x, mask, places)
+        start = None if state is None else state.next
+        places = count_places(x, mask, start) if places is None else places
+        latents = super().prefix(x, mask, places, state)  # type: ignore[arg-type]
+        past = None if state is None else Past(*state[4:])
         _, k = self._near(x, places)
-        return Memory(*latents, *window.past_of(k, self._values(x, places), self.window, mask))
+        v = self._values(x, places)
+        return Memory(*latents, *window.past_of(k, v, self.window, mask, past))
+
+    reads = False  # a token's neighbours are not in the state
 
     def _near(self, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys of the local attention, [B, T, H, Dh]."""

@@ -7,42 +7,19 @@ of the whole image is read besides. What joins the tiles is the Latte stack abov
 
 from collections.abc import Sequence
 from pickle import UnpicklingError
-from typing import Any, NamedTuple
+from typing import Any
 
 import timm
 import torch
 from safetensors import SafetensorError
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import pad
 
-from encoders import tiling
+from encoders.pixels import Pixels
 from encoders.position import sine_grid
-from encoders.tiling import Grid
+from encoders.vision.sheet import ImageTokens, Sheet, Tiles, parts_of
 from encoders.vision.stem import ConvStem
-
-
-class ImageTokens(NamedTuple):
-    """Patch tokens of a batch of images.
-
-    `tokens` `[B, N, D]`; `mask` bool `[B, N]`, True = real; `grids[b]`: the patch grids that the
-    tokens of image b are made of, in order: the image itself, then its overview where it has one;
-    `places` `[B, N, 2]`: row and column of each patch in the image, in patches.
-    """
-
-    tokens: Tensor
-    mask: Tensor
-    grids: list[tuple[Grid, ...]]
-    places: Tensor
-
-
-class _Part(NamedTuple):
-    """One picture to read: an image or its overview."""
-
-    pixels: Tensor
-    grid: Grid
-    scale: tuple[float, float]
-    overview: bool
 
 
 class Encoder(nn.Module):
@@ -107,90 +84,31 @@ class Encoder(nn.Module):
 
     def count(self, height: int, width: int) -> int:
         """How many tokens an image of `height x width` pixels becomes."""
-        grid = tiling.grid_of(height, width, self.patch)
-        return grid.size + (self._overview_grid(grid).size if self._needs_overview(grid) else 0)
+        grids = parts_of(height, width, self.patch, self.side, self.overview)
+        return sum(grid.size for grid in grids)
 
-    def forward(self, images: Sequence[Tensor]) -> ImageTokens:
-        """`images`: uint8 RGB `[3, H, W]` in [0, 255], each of its own size."""
-        parts = [self._parts(image) for image in images]
-        flat = [part for group in parts for part in group]
-        tokens = iter(self._encode(flat))
-        joined = [torch.cat([next(tokens) for _ in group]) for group in parts]
-        places = [torch.cat([self._places(part) for part in group]) for group in parts]
-        lengths = torch.tensor([len(item) for item in joined], device=joined[0].device)
-        padded = tiling.pad_tokens(joined)
-        mask = torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]
-        grids = [tuple(part.grid for part in group) for group in parts]
-        return ImageTokens(padded, mask, grids, tiling.pad_tokens(places))
+    def forward(self, images: Sequence[Pixels], room: int = 0) -> ImageTokens:
+        """`images`: uint8 RGB `[3, H, W]` in [0, 255], each of its own size.
 
-    def _needs_overview(self, grid: Grid) -> bool:
-        return self.overview and max(grid) > self.side  # one tile shows it all already
-
-    def _overview_grid(self, grid: Grid) -> Grid:
-        shrink = max(grid) / self.side
-        return Grid(max(1, round(grid.rows / shrink)), max(1, round(grid.columns / shrink)))
-
-    def _parts(self, image: Tensor) -> list[_Part]:
-        image = image.to(self.kind.device)
-        grid = tiling.grid_of(image.shape[1], image.shape[2], self.patch)
-        parts = [_Part(image, grid, (1.0, 1.0), False)]
-        if self._needs_overview(grid):
-            small = self._overview_grid(grid)
-            size = (small.rows * self.patch, small.columns * self.patch)
-            view = interpolate(
-                image.unsqueeze(0).float(), size, mode="bilinear", antialias=True
-            ).squeeze(0)
-            scale = (grid.rows / small.rows, grid.columns / small.columns)
-            parts.append(_Part(view, small, scale, True))
-        return parts
-
-    def _encode(self, parts: list[_Part]) -> list[Tensor]:
-        """Patch tokens `[grid.size, D]` of each part; all their tiles share the ViT's batches."""
-        tiles = [tiling.tiles_of(part.grid, self.side) for part in parts]
-        rows = max(tile.rows for group in tiles for tile in group)
-        columns = max(tile.columns for group in tiles for tile in group)
-        if self.absolute:  # its position table belongs to full tiles
-            rows = columns = self.side
-        flat = [(part, tile) for part, group in zip(parts, tiles, strict=True) for tile in group]
-        step = len(flat) if torch.is_grad_enabled() else self.tiles_at_once
-        batches = [
-            self._tokens(flat[start : start + step], rows, columns)
-            for start in range(0, len(flat), step)
-        ]
-        tokens = torch.cat(batches)
-        groups = tokens.split([len(group) for group in tiles])
-        return [
-            tiling.stitch(group, of, part.grid) + self._embedded(part).to(group.dtype)
-            for part, of, group in zip(parts, tiles, groups, strict=True)
-        ]
-
-    def _tokens(self, batch: list[tuple[_Part, tiling.Tile]], rows: int, columns: int) -> Tensor:
-        """Tiles through the ViT: `[len(batch), rows, columns, D]`, without positions."""
-        cuts = [
-            (tiling.cut(part.pixels, [tile], self.patch, rows, columns), part, tile)
-            for part, tile in batch
-        ]
-        pixels = torch.cat([cut.to(self.mean.dtype) for cut, _, _ in cuts])
-        pixels = (pixels / 255 - self.mean) / self.std
-        extent = torch.tensor(
-            [(tile.rows, tile.columns) for _, tile in batch], device=pixels.device
+        `room` tokens stay free after those of the longest image, for words to be put in.
+        """
+        sheet = Sheet(images, self.patch, self.side, self.overview, room)
+        # A table of absolute positions belongs to full tiles.
+        return sheet.encode(
+            self._tokens, self.tiles_at_once, self.mean.dtype, self.mean.device, self.absolute
         )
-        real = (torch.arange(rows, device=pixels.device)[:, None] < extent[:, :1, None]) & (
-            torch.arange(columns, device=pixels.device) < extent[:, 1:, None]
-        )
+
+    def _tokens(self, tiles: Tiles) -> Tensor:
+        """Tokens `[m, D]` of the patches that exist, with their positions."""
+        pixels = (tiles.pixels / 255 - self.mean) / self.std
         prefix = self.vit.num_prefix_tokens
-        seen = None
+        real, seen = tiles.real.flatten(1), None
         if not bool(real.all()):
-            seen = torch.nn.functional.pad(real.flatten(1), (prefix, 0), value=True)[:, None, None]
+            seen = pad(real, (prefix, 0), value=True)[:, None, None]
         features = self.vit.forward_features(pixels, attn_mask=seen)[:, prefix:]
-        out: Tensor = self.project(features).unflatten(1, (rows, columns))
-        return out
-
-    def _places(self, part: _Part) -> Tensor:
-        return tiling.positions(part.grid, part.scale).to(self.kind.device)
-
-    def _embedded(self, part: _Part) -> Tensor:
-        return sine_grid(self._places(part), self.dim) + self.kind[int(part.overview)]
+        tokens: Tensor = self.project(features[real])
+        embedded = sine_grid(tiles.places, self.dim) + self.kind[tiles.kind]
+        return tokens + embedded.to(tokens.dtype)
 
 
 def _create(recipe: dict[str, Any]) -> Any:

@@ -1,0 +1,178 @@
+"""Images of any size as one padded batch of patch tokens, encoded some tiles at a time.
+
+What is common to the image encoders: each image and, where it has more than one tile, a small
+overview of it, are cut into tiles; patches keep their place in the WHOLE image; tokens go straight
+to where they stand in the sequence.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from encoders import tiling
+from encoders.pixels import Pixels, shrink
+from encoders.tiling import Grid, Tile
+
+
+class ImageTokens(NamedTuple):
+    """Patch tokens of a batch of images.
+
+    `tokens` `[B, N, D]`; `mask` bool `[B, N]`, True = real; `grids[b]`: the patch grids that the
+    tokens of image b are made of, in order: the image itself, then its overview where it has one;
+    `places` `[B, N, 2]`: row and column of each patch in the image, in patches.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    grids: list[tuple[Grid, ...]]
+    places: Tensor
+
+
+class Tiles(NamedTuple):
+    """Tiles to be encoded together.
+
+    `pixels` `[n, 3, rows * patch, columns * patch]` in [0, 255]; `real` bool `[n, rows, columns]`:
+    which of the patches exist; of these, in order, `token` `[m]`: where it stands in the flattened
+    batch, `places` `[m, 2]`, and `kind` `[m]`: 0 of the image, 1 of its overview.
+    """
+
+    pixels: Tensor
+    real: Tensor
+    token: Tensor
+    places: Tensor
+    kind: Tensor
+
+
+class _Part(NamedTuple):
+    """One picture to read, an image or its overview; its first token in the flattened batch."""
+
+    pixels: Pixels
+    grid: Grid
+    scale: tuple[float, float]
+    kind: int
+    start: int
+
+
+def parts_of(height: int, width: int, patch: int, side: int, overview: bool) -> tuple[Grid, ...]:
+    """The patch grids that an image of `height x width` pixels is read as.
+
+    Its own, and that of an overview of at most `side x side` patches where it has more.
+    """
+    grid = tiling.grid_of(height, width, patch)
+    if not overview or max(grid) <= side:  # one tile shows it all already
+        return (grid,)
+    shrunk = max(grid) / side
+    small = Grid(max(1, round(grid.rows / shrunk)), max(1, round(grid.columns / shrunk)))
+    return (grid, small)
+
+
+class Sheet:
+    """Where the patches of `images` (uint8 RGB `[3, H, W]`, of any sizes) stand in a batch.
+
+    Tiles have at most `side x side` patches of `patch` pixels. `room` tokens stay free after those
+    of the longest image.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Pixels],
+        patch: int,
+        side: int,
+        overview: bool,
+        room: int = 0,
+    ) -> None:
+        self.patch, self.side = patch, side
+        self.grids = [
+            parts_of(image.shape[1], image.shape[2], patch, side, overview) for image in images
+        ]
+        self.lengths = [sum(grid.size for grid in shapes) for shapes in self.grids]
+        self.width = max(self.lengths) + room
+        self.parts = [
+            part
+            for row, (image, shapes) in enumerate(zip(images, self.grids, strict=True))
+            for part in _parts(image, shapes, patch, row * self.width)
+        ]
+
+    def encode(
+        self,
+        encoder: Callable[[Tiles], Tensor],
+        at_once: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        full: bool = False,
+    ) -> ImageTokens:
+        """All tokens; `encoder` makes those of some tiles, `[m, D]`, `at_once` tiles at a time.
+
+        With gradients all tiles go at once. `full` pads border tiles to the whole side.
+        """
+        tokens: Tensor | None = None
+        places = torch.zeros(len(self.grids) * self.width, 2, device=device)
+        for tiles in self._batches(at_once, dtype, device, full):
+            found = encoder(tiles)
+            if tokens is None:
+                tokens = found.new_zeros(len(places), found.shape[-1])
+            tokens.index_copy_(0, tiles.token, found)
+            places.index_copy_(0, tiles.token, tiles.places)
+        assert tokens is not None
+        lengths = torch.tensor(self.lengths, device=device)
+        mask = torch.arange(self.width, device=device) < lengths[:, None]
+        shape = (len(self.grids), self.width, -1)
+        return ImageTokens(tokens.view(shape), mask, self.grids, places.view(shape))
+
+    def _batches(
+        self, at_once: int, dtype: torch.dtype, device: torch.device, full: bool
+    ) -> Iterator[Tiles]:
+        jobs = [(part, tile) for part in self.parts for tile in self._tiles(part)]
+        extent = (self.side, self.side)
+        if not full:
+            extent = max(tile.rows for _, tile in jobs), max(tile.columns for _, tile in jobs)
+        queue = iter(jobs)
+        size = len(jobs) if torch.is_grad_enabled() else at_once
+        while batch := list(islice(queue, size)):
+            yield self._together(batch, extent, dtype, device)
+
+    def _tiles(self, part: _Part) -> list[Tile]:
+        return tiling.tiles_of(part.grid, self.side)
+
+    def _together(
+        self,
+        batch: list[tuple[_Part, Tile]],
+        extent: tuple[int, int],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Tiles:
+        rows, columns = extent
+        pixels = torch.stack(
+            [
+                tiling.cut(part.pixels, tile, self.patch, rows, columns).to(device, dtype)
+                for part, tile in batch
+            ]
+        )
+        sizes = torch.tensor([(tile.rows, tile.columns) for _, tile in batch])
+        real = (torch.arange(rows)[:, None] < sizes[:, :1, None]) & (
+            torch.arange(columns) < sizes[:, 1:, None]
+        )
+        of_tile = [tiling.numbers(tile, part.grid).flatten() for part, tile in batch]
+        token = torch.cat(
+            [part.start + number for (part, _), number in zip(batch, of_tile, strict=True)]
+        )
+        places = torch.cat(
+            [
+                tiling.positions_of(number, part.grid, part.scale)
+                for (part, _), number in zip(batch, of_tile, strict=True)
+            ]
+        )
+        kind = torch.tensor([part.kind for part, _ in batch])
+        kind = kind.repeat_interleave(sizes.prod(1))
+        return Tiles(pixels, *(x.to(device) for x in (real, token, places, kind)))
+
+
+def _parts(image: Pixels, shapes: tuple[Grid, ...], patch: int, start: int) -> Iterator[_Part]:
+    yield _Part(image, shapes[0], (1.0, 1.0), 0, start)
+    for small in shapes[1:]:
+        view = shrink(image, small.rows * patch, small.columns * patch)
+        scale = (shapes[0].rows / small.rows, shapes[0].columns / small.columns)
+        yield _Part(view, small, scale, 1, start + shapes[0].size)
