@@ -56,17 +56,20 @@ def tiles_of(grid: Grid, side: int) -> list[Tile]:
     ]
 
 
-def cut(image: Pixels, tile: Tile, patch: int, rows: int, columns: int) -> Tensor:
+def cut(image: Pixels, tile: Tile, patch: int, rows: int, columns: int, halo: int = 0) -> Tensor:
     """The pixels of `tile` of an image `[C, H, W]`: `[C, rows * patch, columns * patch]`.
 
     `rows` and `columns` (patches) are the extent to fill up to; what lies outside the tile or the
-    image is zero.
+    image is zero. `halo` patches above and to the left of the tile are added to that.
     """
-    top, left = tile.row * patch, tile.column * patch
-    bottom, right = top + tile.rows * patch, left + tile.columns * patch
-    view = image[:, top:bottom, left:right]
-    missing = rows * patch - view.shape[1], columns * patch - view.shape[2]
-    return pad(view, (0, missing[1], 0, missing[0])) if any(missing) else view
+    top, left = (tile.row - halo) * patch, (tile.column - halo) * patch
+    bottom, right = (tile.row + tile.rows) * patch, (tile.column + tile.columns) * patch
+    view = image[:, max(0, top) : bottom, max(0, left) : right]
+    before = max(0, -top), max(0, -left)
+    height, width = (rows + halo) * patch, (columns + halo) * patch
+    after = height - before[0] - view.shape[1], width - before[1] - view.shape[2]
+    missing = (before[1], after[1], before[0], after[0])
+    return pad(view, missing) if any(missing) else view
 
 
 def numbers(tile: Tile, grid: Grid) -> Tensor:

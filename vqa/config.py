@@ -8,8 +8,13 @@ from transformers import PreTrainedConfig
 
 @dataclass(frozen=True)
 class Vision:
-    """The image encoder: a timm ViT over tiles at native resolution."""
+    """The image encoder: a timm ViT over tiles, or Latte blocks over all patches; both at native
+    resolution."""
 
+    encoder: Literal["vit", "latte_vit"] = "vit"
+    """vit: the words below; latte_vit: `latte_args` (no tiles, no overview)."""
+    latte_args: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of encoders/vision/latte_vit.py: patch, width, depth, heads, latents."""
     vit: str = "vit_small_patch16_rope_224"
     """Name of a timm ViT. The default has rotary positions, so tiles may have any size."""
     vit_args: dict[str, Any] = field(
@@ -24,6 +29,10 @@ class Vision:
     """Read a small view of the whole image besides, where it has more than one tile."""
     conv_stem: bool = True
     """Embed patches by small convolutions: learns faster from scratch; off for pretrained ViTs."""
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ("vit", "latte_vit"):
+            raise ValueError(f"encoder must be vit or latte_vit, not {self.encoder!r}")
 
 
 @dataclass(frozen=True)

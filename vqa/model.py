@@ -15,12 +15,12 @@ from encoders.position import count_places, next_place, sine
 from encoders.stack import Stack, States, spans
 from encoders.text import TokenEmbedding
 from encoders.tiling import Grid
+from encoders.vision import latte_vit, vit
 from encoders.vision.sheet import ImageTokens
-from encoders.vision.vit import Encoder
 from vqa import checkpoint
 from vqa.batch import IGNORE
 from vqa.cache import StateCache
-from vqa.config import LatteVQAConfig, Network
+from vqa.config import LatteVQAConfig, Network, Vision
 
 
 class LatteVQA(PreTrainedModel, GenerationMixin):
@@ -38,7 +38,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         network = Network.of(config.network)
         self.network = network
-        self.vision = Encoder(network.dim, **vars(network.vision))
+        self.vision = _vision(network.vision, network.dim)
         self.text = TokenEmbedding(config.vocab_size, network.dim)
         self.kind = nn.Parameter(torch.zeros(2, network.dim))  # question, answer
         words: dict[str, Any] = {"mlp_ratio": network.mlp_ratio, "dropout": network.dropout}
@@ -188,6 +188,12 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         logits = self(sequences[:, :-1], past_key_values=cache).logits
         chosen = logits.float().log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
         return chosen.masked_fill(~counts, 0.0).sum(1)
+
+
+def _vision(words: Vision, dim: int) -> Any:
+    if words.encoder == "latte_vit":
+        return latte_vit.Encoder(dim, **words.latte_args)
+    return vit.Encoder(dim, words.vit, words.vit_args, words.tile, words.overview, words.conv_stem)
 
 
 def _rows(

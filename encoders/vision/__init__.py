@@ -1,1 +1,5 @@
-"""Image encoders: one file = one encoder."""
+"""Image encoders: one file = one encoder = its class `Encoder`.
+
+All keep one contract: `encoder(images, room=0) -> ImageTokens` (encoders/vision/sheet.py) for
+images of any size, and `encoder.count(height, width)`, the tokens of an image.
+"""

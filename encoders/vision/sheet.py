@@ -34,9 +34,9 @@ class ImageTokens(NamedTuple):
 class Tiles(NamedTuple):
     """Tiles to be encoded together.
 
-    `pixels` `[n, 3, rows * patch, columns * patch]` in [0, 255]; `real` bool `[n, rows, columns]`:
-    which of the patches exist; of these, in order, `token` `[m]`: where it stands in the flattened
-    batch, `places` `[m, 2]`, and `kind` `[m]`: 0 of the image, 1 of its overview.
+    `pixels` `[n, 3, rows * patch, columns * patch]` in [0, 255], with a halo; `real` bool
+    `[n, rows, columns]`: which patches exist; of these, in order, `token` `[m]`: where it stands
+    in the flattened batch, `places` `[m, 2]`, and `kind` `[m]`: 0 of the image, 1 of its overview.
     """
 
     pixels: Tensor
@@ -72,8 +72,9 @@ def parts_of(height: int, width: int, patch: int, side: int, overview: bool) -> 
 class Sheet:
     """Where the patches of `images` (uint8 RGB `[3, H, W]`, of any sizes) stand in a batch.
 
-    Tiles have at most `side x side` patches of `patch` pixels. `room` tokens stay free after those
-    of the longest image.
+    Tiles have at most `side x side` patches of `patch` pixels, and `halo` patches more above and to
+    the left, for an encoder that looks there. `room` tokens stay free after those of the longest
+    image.
     """
 
     def __init__(
@@ -83,8 +84,9 @@ class Sheet:
         side: int,
         overview: bool,
         room: int = 0,
+        halo: int = 0,
     ) -> None:
-        self.patch, self.side = patch, side
+        self.patch, self.side, self.halo = patch, side, halo
         self.grids = [
             parts_of(image.shape[1], image.shape[2], patch, side, overview) for image in images
         ]
@@ -147,7 +149,9 @@ class Sheet:
         rows, columns = extent
         pixels = torch.stack(
             [
-                tiling.cut(part.pixels, tile, self.patch, rows, columns).to(device, dtype)
+                tiling.cut(part.pixels, tile, self.patch, rows, columns, self.halo).to(
+                    device, dtype
+                )
                 for part, tile in batch
             ]
         )

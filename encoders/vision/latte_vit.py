@@ -1,0 +1,88 @@
+"""A ViT without tiles: bidirectional Latte blocks over all patches of the whole image.
+
+Softmax attention could not afford it: at 16k patches it takes a hundred times as long. What tells
+neighbours apart is the depth-wise convolution over the patch grid in each block. Only the patch
+embedding goes tile by tile, to bound its memory; its tokens do not depend on the tiles.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import Tensor, nn
+
+from encoders.pixels import Pixels
+from encoders.position import sine_grid
+from encoders.stack import Stack, spans
+from encoders.vision.sheet import ImageTokens, Sheet, Tiles, parts_of
+from encoders.vision.stem import ConvStem
+
+
+class Encoder(nn.Module):
+    """Patches of `patch` pixels (a power of two) through `depth` Latte blocks of width `width`,
+    then a linear map to width `dim`.
+
+    `tile`: side in pixels of the pieces in which patches are embedded.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        patch: int = 16,
+        width: int = 192,
+        depth: int = 4,
+        heads: int = 3,
+        latents: int = 192,
+        mlp_ratio: float = 4.0,
+        tile: int = 256,
+        tiles_at_once: int = 64,
+    ) -> None:
+        super().__init__()
+        if tile % patch:
+            raise ValueError(f"tile {tile} px must be a multiple of the patch, {patch} px")
+        self.patch, self.side, self.tiles_at_once = patch, tile // patch, tiles_at_once
+        self.dim, self.width = dim, width
+        self.stem = ConvStem(patch, width, tile)
+        self.stack = Stack(
+            width, depth, heads, latents=latents, mlp_ratio=mlp_ratio, grid_conv=True
+        )
+        self.project = nn.Linear(width, dim)
+        mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def load_vit(self, weights: str) -> None:
+        """Raises ValueError: there are none."""
+        raise ValueError(f"{weights}: there are no pretrained weights for the encoder latte_vit")
+
+    def count(self, height: int, width: int) -> int:
+        """How many tokens an image of `height x width` pixels becomes."""
+        return parts_of(height, width, self.patch, self.side, overview=False)[0].size
+
+    def forward(self, images: Sequence[Pixels], room: int = 0) -> ImageTokens:
+        """`images`: uint8 RGB `[3, H, W]` in [0, 255], each of its own size.
+
+        `room` tokens stay free after those of the longest image, for words to be put in.
+        """
+        # The stem looks up and left, less than a patch far.
+        sheet = Sheet(images, self.patch, self.side, False, room, halo=1)
+        embedded = sheet.encode(self._embed, self.tiles_at_once, self.mean.dtype, self.mean.device)
+        read = self.stack if torch.is_grad_enabled() else self.stack.stream_
+        tokens = self._project(read(*embedded), embedded.places)
+        return embedded._replace(tokens=tokens.masked_fill_(~embedded.mask.unsqueeze(-1), 0))
+
+    def _embed(self, tiles: Tiles) -> Tensor:
+        """Tokens `[m, width]` of the patches that exist, with their positions."""
+        patches = self.stem((tiles.pixels / 255 - self.mean) / self.std)[:, 1:, 1:]
+        tokens: Tensor = patches[tiles.real]
+        return tokens + sine_grid(tiles.places, self.width).to(tokens.dtype)
+
+    def _project(self, tokens: Tensor, places: Tensor) -> Tensor:
+        parts = [
+            self.project(tokens[:, span]) + sine_grid(places[:, span], self.dim).to(tokens.dtype)
+            for span in spans(tokens)
+        ]
+        return torch.cat(parts, 1)
