@@ -23,6 +23,10 @@ from vqa.cache import StateCache
 from vqa.config import LatteVQAConfig, Network, Vision
 
 
+Encoding = ImageTokens | StateCache
+"""What a model keeps of a batch of images."""
+
+
 class LatteVQA(PreTrainedModel, GenerationMixin):
     """Visual question answering on latent attention.
 
@@ -63,32 +67,46 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         """
         return checkpoint.load(cls, folder, **kwargs)
 
+    def encode(self, images: Sequence[Pixels]) -> Encoding:
+        """What is kept of `images` to answer any number of questions about them.
+
+        With the question in the decoder their states in it, of one size whatever theirs; else
+        their tokens.
+        """
+        image = self.vision(images)
+        if self.network.question == "encoder":
+            return image
+        memory = self._fuse(image.tokens, image.mask, image.grids, image.places)
+        return self._take_in(memory, image.mask, image.places)
+
     def read(
         self,
-        images: Sequence[Pixels],
+        images: Sequence[Pixels] | Encoding,
         question: Tensor,
         question_mask: Tensor,
         image_index: Tensor | None = None,
     ) -> StateCache:
         """What the decoder knows before its first word.
 
-        `images`: uint8 RGB `[3, H, W]`, tensors or read piece by piece; `question` int and
-        `question_mask` bool `[B, Tq]`; question i is about image `image_index[i]` (default: i).
+        `images`: uint8 RGB `[3, H, W]`, tensors or read piece by piece, or what `encode` made of
+        them; `question` int and `question_mask` bool `[B, Tq]`; question i is about image
+        `image_index[i]` (default: i).
         """
-        if image_index is None:
-            image_index = torch.arange(len(images), device=question.device)
-        if len(image_index) != len(question):
-            raise ValueError(f"{len(question)} questions but {len(image_index)} image numbers")
-        joint = self.network.question == "encoder"
-        image = self.vision(images, room=question.shape[1] if joint else 0)
-        if not joint:
-            memory = self._fuse(image.tokens, image.mask, image.grids, image.places)
-            cache = self._take_in(memory, image.mask, image.places).select(image_index)
-            _, states = self.decoder.scan(self._words(question, 0), question_mask, cache.states)
+        index = torch.arange(_count(images)) if image_index is None else image_index
+        if len(index) != len(question):
+            raise ValueError(f"{len(question)} questions but {len(index)} image numbers")
+        if self.network.question == "decoder":
+            cache = images if isinstance(images, StateCache) else self.encode(images)  # type: ignore[arg-type]
+            states = cache.select(index.to(question.device)).states  # type: ignore[union-attr]
+            _, states = self.decoder.scan(self._words(question, 0), question_mask, states)
             return StateCache(states)
-        tokens, mask, grids, places = _rows(image, image_index)
-        start = tokens.shape[1] - question.shape[1]
-        words = self._words(question, 0)
+        room = question.shape[1]
+        if isinstance(images, ImageTokens):
+            image = images.with_room(room)
+        else:
+            image = self.vision(images, room=room)
+        tokens, mask, grids, places = _rows(image, index.to(question.device))
+        start, words = tokens.shape[1] - room, self._words(question, 0)
         tokens[:, start:] = words.to(tokens.dtype)
         # Positions count on after the image: text has row and column alike.
         text = count_places(words, question_mask, next_place(places, mask))
@@ -127,7 +145,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         input_ids: Tensor,
         past_key_values: StateCache | None = None,
         labels: Tensor | None = None,
-        images: Sequence[Pixels] | None = None,
+        images: Sequence[Pixels] | Encoding | None = None,
         question: Tensor | None = None,
         question_mask: Tensor | None = None,
         image_index: Tensor | None = None,
@@ -188,6 +206,13 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         logits = self(sequences[:, :-1], past_key_values=cache).logits
         chosen = logits.float().log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
         return chosen.masked_fill(~counts, 0.0).sum(1)
+
+
+def _count(images: Sequence[Pixels] | Encoding) -> int:
+    if isinstance(images, StateCache):
+        batch: int = images.states[0][0].shape[0]
+        return batch
+    return len(images.grids) if isinstance(images, ImageTokens) else len(images)
 
 
 def _vision(words: Vision, dim: int) -> Any:

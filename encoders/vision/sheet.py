@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from encoders import tiling
 from encoders.pixels import Pixels, shrink
@@ -29,6 +30,11 @@ class ImageTokens(NamedTuple):
     mask: Tensor
     grids: list[tuple[Grid, ...]]
     places: Tensor
+
+    def with_room(self, room: int) -> "ImageTokens":
+        """A copy with `room` free tokens after the longest image."""
+        padded = (pad(part, (0, 0, 0, room)) for part in (self.tokens, self.places))
+        return ImageTokens(next(padded), pad(self.mask, (0, room)), self.grids, next(padded))
 
 
 class Tiles(NamedTuple):
