@@ -5,6 +5,7 @@ Xiao et al., arXiv 2106.14881): edges and corners inside a patch need not be lea
 pixel place.
 """
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
@@ -33,7 +34,7 @@ class ConvStem(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """`pixels` `[B, 3, H, W]`, H and W multiples of the patch: `[B, rows, columns, dim]`."""
-        x = pixels
+        x = pixels.to(memory_format=torch.channels_last)  # so that the norms need no copies
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = gelu(norm(conv(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
         out: Tensor = self.project(x.permute(0, 2, 3, 1))
