@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from vqa import loader
+from vqa import sampler
 from vqa.batch import Batch
 from vqa.datasets import Dataset, Example
+from vqa.loader import Loader
 from vqa.predictor import Answer, Predictor, check_top_k
+from vqa.questions import Questions, Sizes, collator, token_counts
 
 
 def evaluate(
@@ -27,14 +28,15 @@ def evaluate(
     """Answers `dataset` and writes three files into `out`; returns what scores.json holds.
 
     predictions.jsonl (a line a question: answer, probability, score, tokens, seconds) grows with
-    every batch; results.json (the VQA order: question_id and answer) and scores.json (percent)
-    come at the end.
+    every batch; results.json (the VQA order: question_id and answer) and scores.json (percent;
+    "padding" is the share of image tokens that were padding) come at the end.
     """
     check_top_k(top_k)
     out.mkdir(parents=True, exist_ok=True)
     count = len(dataset) if limit is None else min(limit, len(dataset))
     answers: dict[int | str, str] = {}
     tally = _Tally()
+    real, padded = 0, 0
     with (
         (out / "predictions.jsonl").open("w", encoding="utf-8") as lines,
         tqdm(total=count, unit="question", desc="evaluate") as bar,
@@ -45,10 +47,13 @@ def evaluate(
                 tally.add(example.answer_type, score)
                 answers[example.question_id] = answer.answer
                 _write_line(lines, example, answer, score)
+            tokens = token_counts(batch, predictor.model.vision.count)
+            real, padded = real + tokens[0], padded + tokens[1]
             lines.flush()
             bar.update(len(batch))
             bar.set_postfix_str(f"score {tally.overall():.2f}")
-    scores = {**tally.scores(), "skipped": len(dataset.skipped)}
+    padding = round(1 - real / max(1, padded), 4)
+    scores = {**tally.scores(), "padding": padding, "skipped": len(dataset.skipped)}
     ids = [dataset[index].question_id for index in range(count)]
     _write_json(out / "results.json", [{"question_id": id_, "answer": answers[id_]} for id_ in ids])
     _write_json(out / "scores.json", scores)
@@ -58,17 +63,17 @@ def evaluate(
 def _batches(
     predictor: Predictor, dataset: Dataset, count: int, batch_size: int, num_workers: int
 ) -> Iterator[Batch]:
-    """Batches in which an image with many questions stands, and is read, once."""
-    order = list(range(count))
-    order.sort(key=lambda index: dataset[index].image)  # stable: questions keep their order
-    questions = loader.Questions(dataset, cache_mb=512)
-    batches: DataLoader[Any] = DataLoader(
-        Subset(questions, order),
-        batch_size,
-        collate_fn=loader.collator(predictor.tokenizer),
-        num_workers=num_workers,
+    """Batches of similar sizes in which an image with many questions stands, and is read, once."""
+    read = Sizes(dataset, count)
+    pixels = read.pixels()
+    order = sampler.by_size(read.images, pixels)
+    batches = sampler.in_order(order, read.images, pixels, batch_size)
+    yield from Loader(
+        Questions(dataset, cache_mb=512),
+        [[(index, None) for index in batch] for batch in batches],
+        collator(predictor.tokenizer),
+        num_workers,
     )
-    yield from batches
 
 
 class _Tally:

@@ -15,6 +15,7 @@ from vqa import tokenizer as tokenizers
 from vqa.batch import Batch
 from vqa.config import Network
 from vqa.model import LatteVQA, build
+from vqa.questions import token_counts
 
 
 class VQAModule(LightningModule):
@@ -77,6 +78,8 @@ class VQAModule(LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         loss: Tensor = self.forward_loss(batch.answer, labels=batch.labels, **batch.inputs()).loss
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        real, padded = token_counts(batch, self.model.vision.count)  # type: ignore[union-attr]
+        self.log("train/padding", 1 - real / padded, batch_size=len(batch))
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:

@@ -6,8 +6,11 @@ once, pixels never: an example carries the path of its image.
 
 import dataclasses
 import importlib
+import inspect
 import pkgutil
-from typing import Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
+
+from torch import Tensor
 
 
 class DataError(ValueError):
@@ -21,7 +24,7 @@ class Example:
     question_id: int | str
     """Unique within a split."""
     image: str
-    """Absolute path of the image file."""
+    """Absolute path of the image file; of a `Rendered` data set the name of the picture."""
     question: str
     answers: tuple[str, ...]
     """The accepted answers, at least one."""
@@ -30,7 +33,10 @@ class Example:
 
 
 class Dataset(Protocol):
-    """What every data set file offers; `Dataset(root, split, skip_bad=False)` makes one."""
+    """What every data set file offers; `Dataset(root, split, skip_bad=False)` makes one.
+
+    Further arguments are options of the data set, with defaults.
+    """
 
     splits: tuple[str, ...]
     """The splits this data set has."""
@@ -46,16 +52,43 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
+class Rendered(Protocol):
+    """A data set that draws its images instead of reading files.
+
+    Questions whose `Example.image` is the same are about the same picture.
+    """
+
+    def render(self, index: int, size: int | None = None) -> tuple[Example, Tensor]:
+        """Example `index` on a canvas of `size` pixels a side (default: the data set's own).
+
+        The image is uint8 `[3, H, W]`; the same `index` and `size` give the same one.
+        """
+        ...
+
+
 def available() -> list[str]:
     """The names `create` knows, sorted: the files of this folder."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 
 
 def create(
-    name: str, root: str | None = None, split: str = "train", skip_bad: bool = False
+    name: str,
+    root: str | None = None,
+    split: str = "train",
+    skip_bad: bool = False,
+    **options: Any,
 ) -> Dataset:
-    """Open a split of a data set by name. Raises DataError (a ValueError) on any bad input."""
+    """Open a split of a data set by name; `options` are the data set's own.
+
+    Raises DataError (a ValueError) on any bad input.
+    """
     if name not in available():
         raise DataError(f"no data set is called {name!r}; choose one of {', '.join(available())}")
     module = importlib.import_module(f"{__name__}.{name}")
-    return cast(Dataset, module.Dataset(root, split, skip_bad))
+    known = list(inspect.signature(module.Dataset).parameters)[3:]
+    for option in options:
+        if option not in known:
+            told = f"its options are {', '.join(known)}" if known else "it has no options"
+            raise DataError(f"the data set {name} has no option {option!r}; {told}")
+    return cast(Dataset, module.Dataset(root, split, skip_bad, **options))
