@@ -12,14 +12,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until interrupted; a mistake of the user's is one sentence and exit code 2."""
     flags = parser().parse_args(arguments)
     # Imported here: --help need not wait for torch, nor a wrong --model for gradio.
+    from vqa.budget import Budget, parse_bytes
     from vqa.images import MAX_PIXELS
-    from vqa.predictor import Predictor
+    from vqa.predictor import Predictor, Reading
 
     try:
+        memory = None if flags.max_memory is None else parse_bytes(flags.max_memory)
+        budget = Budget(flags.max_tokens, memory, flags.max_seconds)
+        reading = Reading(flags.max_pixels or MAX_PIXELS, budget=budget)
         predictor = Predictor.from_pretrained(flags.model)
         from app.demo import build, serve
 
-        demo = build(predictor, flags.max_pixels or MAX_PIXELS)
+        demo = build(predictor, reading)
         serve(demo, flags.host, flags.port, flags.share, flags.max_upload)
     except ValueError as error:
         print(f"app: {error}", file=sys.stderr)
@@ -42,10 +46,13 @@ def parser() -> argparse.ArgumentParser:
     add("--max-upload", type=upload, default="200mb", metavar="SIZE", help="largest file accepted")
     add(
         "--max-pixels",
-        type=pixels,
+        type=positive,
         metavar="N",
         help="refuse images of more pixels; 268435456 (16384 x 16384) if not given",
     )
+    add("--max-tokens", type=positive, metavar="N", help="read images as at most so many tokens")
+    add("--max-memory", metavar="SIZE", help="peak memory, such as 4GiB, that reading may cost")
+    add("--max-seconds", type=float, metavar="S", help="seconds that an answer may take")
     return options
 
 
@@ -56,10 +63,10 @@ def port(text: str) -> int:
     return int(text)
 
 
-def pixels(text: str) -> int:
-    """A positive number of pixels."""
+def positive(text: str) -> int:
+    """A number of pixels or tokens."""
     if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"a positive number of pixels is needed, not {text!r}")
+        raise argparse.ArgumentTypeError(f"a positive number is needed, not {text!r}")
     return int(text)
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import gradio as gr
 
 from app.look import CSS, THEME
-from vqa.images import MAX_PIXELS
-from vqa.predictor import Answer, Predictor
+from vqa.predictor import NATIVE, Answer, Predictor, Reading
 
 EXAMPLES = Path(__file__).parent / "examples"
 QUESTIONS = {
@@ -27,7 +26,7 @@ KEPT = 3600
 """Seconds an uploaded file is kept."""
 
 INTRO = """# Latte VQA
-Ask a question about an image of any size: every pixel is read, nothing is downscaled."""
+Ask a question about an image of any size. It is read at full size, unless the answer says less."""
 BUNDLED_NOTE = """The bundled model has seen only easy-VQA: small pictures of one coloured shape and
 questions like the examples. For other images, train a model on yours and start this page with
 `--model`."""
@@ -36,8 +35,8 @@ Shown = tuple[str, dict[str, float] | None, str]
 """The answer's text, the best answers' probabilities, the details."""
 
 
-def build(predictor: Predictor, max_pixels: int = MAX_PIXELS) -> gr.Blocks:
-    """The page, not yet served; an image of more than `max_pixels` is refused."""
+def build(predictor: Predictor, reading: Reading = NATIVE) -> gr.Blocks:
+    """The page, not yet served; `reading`: which images are accepted and what they may cost."""
     gr.set_static_paths([EXAMPLES])  # served as they are: a copy would be deleted with the uploads
     with gr.Blocks(title="Latte VQA", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as demo:
         gr.Markdown(INTRO)
@@ -56,7 +55,7 @@ def build(predictor: Predictor, max_pixels: int = MAX_PIXELS) -> gr.Blocks:
         if predictor.name == "bundled":
             gr.Markdown(BUNDLED_NOTE)
         event: dict[str, Any] = {
-            "fn": answering(predictor, max_pixels),
+            "fn": answering(predictor, reading),
             "inputs": [image, question],
             "outputs": outputs,
             # gr.Image would open the file itself: it stops at Pillow's pixel limit, converts modes,
@@ -102,7 +101,7 @@ def _outputs() -> list[gr.Textbox | gr.Label | gr.Markdown]:
 
 
 def answering(
-    predictor: Predictor, max_pixels: int
+    predictor: Predictor, reading: Reading
 ) -> Callable[[dict[str, Any] | None, str | None], Iterator[Shown]]:
     """The function behind the page: what was uploaded and asked -> what is shown, over time."""
 
@@ -114,7 +113,7 @@ def answering(
             raise failure("there is no image; upload one, then ask")
         yield "", None, "Reading the image ..."
         try:
-            for part in predictor.stream(path, str(question or ""), TOP, max_pixels):
+            for part in predictor.stream(path, str(question or ""), TOP, reading):
                 if isinstance(part, Answer):
                     yield part.answer, probabilities(part), details(part)
                 else:
@@ -150,7 +149,7 @@ def details(answer: Answer) -> str:
         f"{answer.tokens:,} tokens",
         f"{answer.seconds:.2f} seconds",
         f"model {Path(answer.model).name or answer.model}",
-        "nothing was downscaled",
+        f"read {answer.read_at}",
     )
     return " · ".join(parts)
 

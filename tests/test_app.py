@@ -95,7 +95,7 @@ def test_the_page_answers_as_the_predictor_does(
     found = [row["confidence"] for row in label["confidences"]]
     assert found == pytest.approx(scores(expected), rel=1e-3, abs=0)
     assert f"image {expected.width:,} × {expected.height:,} pixels" in line
-    assert f"{expected.tokens:,} tokens" in line and "nothing was downscaled" in line
+    assert f"{expected.tokens:,} tokens" in line and "read at full size" in line
 
 
 def test_careless_reading_would_show(predictor: Predictor, pictures: Path) -> None:
@@ -214,10 +214,10 @@ def test_the_page_is_built_without_serving(predictor: Predictor) -> None:
 
 
 def test_details_of_a_large_image() -> None:
-    found = Answer("yes", 0.9, (), 16000, 4000, 250_012, 12.345, "/models/charts")
+    found = Answer("yes", 0.9, (), 16000, 4000, 1.0, 250_012, 12.345, "/models/charts")
     assert details(found) == (
         "image 16,000 × 4,000 pixels (64.0 megapixels) · 250,012 tokens · 12.35 seconds · "
-        "model charts · nothing was downscaled"
+        "model charts · read at full size"
     )
 
 

@@ -80,7 +80,7 @@ def check_answer(driver: webdriver.Chrome, predictor: Predictor, image: Path, as
     expected = predictor.ask(image, ask)
     size = f"image {expected.width:,} × {expected.height:,} pixels"
     line = wait_for(driver, "#details", f"{size}.*{expected.tokens} tokens.*seconds")
-    assert "nothing was downscaled" in line
+    assert "read at full size" in line
     assert find(driver, "#answer textarea").get_property("value") == expected.answer
     bars = find(driver, "#probabilities").text
     assert bars.count("%") >= len(expected.top_k)

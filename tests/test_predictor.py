@@ -9,7 +9,7 @@ from PIL import Image
 
 from vqa import Predictor
 from vqa.images import ImageError
-from vqa.predictor import BUNDLED, Answer
+from vqa.predictor import BUNDLED, Answer, Reading
 
 QUESTION = "what color is the square?"
 
@@ -83,7 +83,7 @@ def test_bad_input(predictor: Predictor, tmp_path: Path) -> None:
         predictor.ask(tmp_path / "nowhere.png", QUESTION)
     image = Image.new("RGB", (20, 20))
     with pytest.raises(ImageError, match="400"):
-        predictor.ask(image, QUESTION, max_pixels=399)
+        predictor.ask(image, QUESTION, reading=Reading(max_pixels=399))
     with pytest.raises(ValueError, match="the question is empty"):
         predictor.ask(image, " \n")
     with pytest.raises(ValueError, match="5,000 characters"):

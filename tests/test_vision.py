@@ -71,9 +71,9 @@ def check_rows(out: ImageTokens, expected: list[Tensor]) -> None:
 @pytest.mark.parametrize("at_once", (1, 3, 64))
 def test_a_batch_of_mixed_sizes_is_each_alone(encoder: Encoder, at_once: int) -> None:
     images = [noise(*size) for size in SIZES]
-    encoder.tiles_at_once = 64
+    encoder.pixels_at_once = 64 * TILE**2
     expected = [alone(encoder, image) for image in images]
-    encoder.tiles_at_once = at_once
+    encoder.pixels_at_once = at_once * TILE**2
     check_rows(encoder(images), expected)
     check_rows(encoder(images[::-1]), expected[::-1])
 

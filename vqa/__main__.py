@@ -50,7 +50,7 @@ def train(context: Context) -> None:
     )
 
 
-for command in (commands.ask, commands.evaluate, commands.export):
+for command in (commands.ask, commands.evaluate, commands.generate, commands.export):
     app.command()(command)
 for name, text in TRAINING.items():
     app.command(name, help=text, context_settings=HANDED_ON)(train)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from encoders.pixels import Pixels
 from vqa.datasets import Example
 
 IGNORE = -100
@@ -17,14 +18,14 @@ IGNORE = -100
 class Batch:
     """Questions about images, as tensors.
 
-    `images`: uint8 RGB `[3, H, W]`, each once however many questions it has; `image_index` int
-    `[B]`: the image of each question; `question` int and `question_mask` bool `[B, Tq]`; `answer`
-    int `[B, Ta]` begins with the beginning token; `labels` int `[B, Ta]` is the answer one token
-    ahead, IGNORE where padded;
+    `images`: uint8 RGB `[3, H, W]`, tensors or read piece by piece, each once however many
+    questions it has; `image_index` int `[B]`: the image of each question; `question` int and
+    `question_mask` bool `[B, Tq]`; `answer` int `[B, Ta]` begins with the beginning token;
+    `labels` int `[B, Ta]` is the answer one token ahead, IGNORE where padded;
     `examples`: where the questions came from, if from a data set.
     """
 
-    images: list[Tensor]
+    images: list[Pixels]
     image_index: Tensor
     question: Tensor
     question_mask: Tensor
@@ -42,7 +43,7 @@ class Batch:
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
         }
-        images = [image.to(device) for image in self.images]
+        images = [image.to(device) if isinstance(image, Tensor) else image for image in self.images]
         return Batch(**{**vars(self), **move, "images": images})
 
     def inputs(self) -> dict[str, object]:
@@ -52,7 +53,7 @@ class Batch:
 
 
 def collate(
-    images: Sequence[Tensor],
+    images: Sequence[Pixels],
     image_index: Sequence[int],
     questions: Sequence[str],
     tokenizer: PreTrainedTokenizerFast,

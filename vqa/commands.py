@@ -13,9 +13,13 @@ from typer import Argument, Option
 from vqa import datasets
 
 if TYPE_CHECKING:
+    from vqa.budget import Budget
     from vqa.predictor import Answer
 
 Model = Annotated[str | None, Option(help="A model folder; the bundled model if not given.")]
+MaxTokens = Annotated[int | None, Option(min=1, help="Tokens of image and question, at most.")]
+MaxMemory = Annotated[str | None, Option(help="Peak memory, such as 4GiB, at most.")]
+MaxSeconds = Annotated[float | None, Option(min=0, help="Seconds for the answer, at most.")]
 Device = Annotated[str | None, Option(help="cpu, cuda, ...; a GPU if there is one.")]
 
 
@@ -29,13 +33,22 @@ def ask(
     max_pixels: Annotated[
         int | None, Option(help="Refuse larger images; 268435456 if not given.")
     ] = None,
+    page: Annotated[int, Option(min=1, help="Page of a TIFF, PDF or animation.")] = 1,
+    max_tokens: MaxTokens = None,
+    max_memory: MaxMemory = None,
+    max_seconds: MaxSeconds = None,
 ) -> None:
-    """Answer a question about an image."""
+    """Answer a question about an image.
+
+    An image that would cost more than allowed is read at the largest scale that does not.
+    """
     from vqa.images import MAX_PIXELS
-    from vqa.predictor import Predictor
+    from vqa.predictor import Predictor, Reading
 
     limit = MAX_PIXELS if max_pixels is None else max_pixels
-    answer = Predictor.from_pretrained(model, device).ask(image, question, top_k, limit)
+    reading = Reading(limit, page, _budget(max_tokens, max_memory, max_seconds))
+    predictor = Predictor.from_pretrained(model, device, cache_mb=0)
+    answer = predictor.ask(image, question, top_k, reading)
     print(dumps(answer.to_dict(), ensure_ascii=False, indent=1) if json else _text(answer))
 
 
@@ -69,6 +82,46 @@ def evaluate(
     print(dumps(scores, indent=1))
 
 
+def generate(
+    name: Annotated[str, Argument(help="Name of a data set that draws its images: canvas.")],
+    out: Annotated[Path, Option(help="Folder for the jsonl file and the images.")],
+    split: Annotated[str, Option(help="train, val or test.")] = "test",
+    count: Annotated[
+        int | None, Option(help="Questions; 20000 of train and 1000 of others if not given.")
+    ] = None,
+    size: Annotated[int, Option(help="Pixels of the longer side of a canvas.")] = 512,
+    object_size: Annotated[int, Option(help="Pixels of a side of an object.")] = 64,
+    kinds: Annotated[
+        str | None, Option(help="Kinds of questions, with commas between; all if not given.")
+    ] = None,
+    seed: Annotated[int, Option(help="Another seed is another data set.")] = 0,
+    format: Annotated[str, Option(help="png or jpg.")] = "png",
+    aspect: Annotated[float, Option(help="Width over height.")] = 1.0,
+    fonts: Annotated[
+        str, Option(help="packages (the fonts extra) or builtin (one font for every split).")
+    ] = "packages",
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace the split if present.")] = False,
+) -> None:
+    """Write a generated data set as a folder that the jsonl data set reads."""
+    from vqa.datasets.canvas import Dataset
+    from vqa.generate import generate as write
+
+    if name != "canvas":
+        raise datasets.DataError(f"{name!r} cannot be generated; the one that can is canvas")
+    data = Dataset(
+        None,
+        split,
+        size=size,
+        object_size=object_size,
+        kinds=kinds,
+        count=count,
+        seed=seed,
+        aspect=aspect,
+        fonts=fonts,
+    )
+    print(f"wrote {write(data, out, format, overwrite)}")
+
+
 def export(
     checkpoint: Annotated[str, Argument(help="A .ckpt file of `vqa fit`.")],
     folder: Annotated[str, Argument(help="Where to write the model.")],
@@ -81,12 +134,18 @@ def export(
     print(f"wrote {folder}")
 
 
+def _budget(max_tokens: int | None, max_memory: str | None, max_seconds: float | None) -> "Budget":
+    from vqa.budget import Budget, parse_bytes
+
+    return Budget(max_tokens, None if max_memory is None else parse_bytes(max_memory), max_seconds)
+
+
 def _text(answer: "Answer") -> str:
     others = ", ".join(f"{other.answer} {other.score:.1%}" for other in answer.top_k[1:])
     lines = [
         f"{answer.answer}  ({answer.score:.1%})",
         *([f"otherwise: {others}"] if others else []),
-        f"read {answer.width} x {answer.height} pixels as {answer.tokens:,} tokens "
-        f"in {answer.seconds:.2f} s with the {answer.model} model; nothing was downscaled",
+        f"read {answer.width} x {answer.height} pixels {answer.read_at} as "
+        f"{answer.tokens:,} tokens in {answer.seconds:.2f} s with the {answer.model} model",
     ]
     return "\n".join(lines)

@@ -22,7 +22,6 @@ from vqa.batch import IGNORE
 from vqa.cache import StateCache
 from vqa.config import LatteVQAConfig, Network, Vision
 
-
 Encoding = ImageTokens | StateCache
 """What a model keeps of a batch of images."""
 

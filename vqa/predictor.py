@@ -1,20 +1,25 @@
 """Ask a trained model: one image and one question, or many; the app's only door to it."""
 
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from vqa import checkpoint, images
+from vqa import __version__, checkpoint, fingerprint, images, search
 from vqa import tokenizer as tokenizers
 from vqa.batch import Batch, collate
+from vqa.budget import Budget, plan
 from vqa.cache import StateCache
-from vqa.images import ImageSource
+from vqa.encoded import Encoded, Source
+from vqa.encodings import Encodings
+from vqa.images import ImageSource, Picture
 from vqa.model import LatteVQA
+from vqa.search import Candidate
 
 BUNDLED = Path(__file__).parent / "bundled"
 """The model that comes with the package: Latte trained on easy-VQA."""
@@ -24,20 +29,28 @@ MAX_QUESTION = 2000
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A possible answer and its probability."""
+class Reading:
+    """How images are to be read.
 
-    answer: str
-    score: float
+    `max_pixels`: larger ones are refused; `page` of a file with several, from 1; `budget`: what
+    reading may cost, where less than everything is read if it must be.
+    """
+
+    max_pixels: int = images.MAX_PIXELS
+    page: int = 1
+    budget: Budget = Budget()
+
+
+NATIVE = Reading()
 
 
 @dataclass(frozen=True)
 class Answer:
     """The most probable answer, its probability, the alternatives, and what was read to find it.
 
-    `width` and `height`: the image in pixels as it was read (after EXIF rotation, never reduced);
-    `tokens`: length of the sequence of image patches and question; `seconds`: for this answer
-    alone, or its share of a batch.
+    `width` and `height`: the image in pixels (after EXIF rotation); `scale`: the share of its
+    sides at which it was read, 1.0 unless a budget asked for less; `tokens`: length of the sequence
+    of image patches and question; `seconds`: for this answer alone, or its share of a batch.
     """
 
     answer: str
@@ -45,9 +58,15 @@ class Answer:
     top_k: tuple[Candidate, ...]
     width: int
     height: int
+    scale: float
     tokens: int
     seconds: float
     model: str
+
+    @property
+    def read_at(self) -> str:
+        """How much of the image was read, in words: "at full size" or "at 61 % scale"."""
+        return "at full size" if self.scale == 1 else f"at {100 * self.scale:.3g} % scale"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
@@ -55,141 +74,243 @@ class Answer:
 
 
 class Predictor:
-    """A model and its tokenizer, ready to answer."""
+    """A model and its tokenizer, ready to answer.
 
-    def __init__(self, model: LatteVQA, tokenizer: Any, name: str = "model") -> None:
+    `encodings` keeps images for the next question about them.
+    """
+
+    def __init__(
+        self,
+        model: LatteVQA,
+        tokenizer: Any,
+        name: str = "model",
+        encodings: Encodings | None = None,
+    ) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.name = name
+        self.encodings = encodings or Encodings(0)
+        self._weights = ""
 
     @staticmethod
     def from_pretrained(
         name: str | Path | None = None,
         device: str | None = None,
         dtype: torch.dtype | str = torch.float32,
+        cache_mb: int = 256,
+        cache_folder: str | Path | None = None,
     ) -> "Predictor":
         """The model in folder `name` (default: the bundled one) on `device` (default: a GPU if
         there is one).
 
-        Raises ValueError, in one sentence, for a folder that holds no such model.
+        Encoded images are kept for the next question: `cache_mb` megabytes in memory, and all in
+        `cache_folder` if given. Raises ValueError, in one sentence, for a folder that holds no
+        such model.
         """
         folder = checkpoint.find(BUNDLED if name is None else name)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = LatteVQA.from_pretrained(folder, device=device, dtype=dtype)
         title = "bundled" if name is None else str(name)
-        return Predictor(model, tokenizers.load(folder), title)
+        kept = Encodings(cache_mb * 2**20, cache_folder)
+        return Predictor(model, tokenizers.load(folder), title, kept)
 
     def ask(
         self,
-        image: ImageSource,
+        image: ImageSource | Encoded,
         question: str,
         top_k: int = 5,
-        max_pixels: int = images.MAX_PIXELS,
+        reading: Reading = NATIVE,
     ) -> Answer:
-        """The answer to `question` about `image` (path, bytes, PIL image or array).
+        """The answer to `question` about `image` (path, bytes, PIL image, array, or `encode`d).
 
         `top_k` answers are searched by twice as many beams; 1 writes greedily. Raises ImageError
-        for an image that cannot be read and ValueError for an unusable question.
+        for an image that cannot be read, ValueError for an unusable question and BudgetError
+        where the budget cannot be met.
         """
-        return self.ask_many([image], [0], [question], top_k, max_pixels)[0]
+        *_, answer = self._parts(image, question, top_k, reading, stream=False)
+        assert isinstance(answer, Answer)
+        return answer
 
+    def stream(
+        self,
+        image: ImageSource | Encoded,
+        question: str,
+        top_k: int = 5,
+        reading: Reading = NATIVE,
+    ) -> Iterator[str | Answer]:
+        """The answer as it is written, ever longer texts, and at the end the `Answer` of `ask`."""
+        yield from self._parts(image, question, top_k, reading, stream=True)
+
+    @torch.inference_mode()
+    def encode(self, image: ImageSource, reading: Reading = NATIVE) -> Encoded:
+        """Read an image once, for any number of questions; equal to asking the image itself.
+
+        Of a model with the question in the decoder, a few hundred kB whatever the image's size.
+        """
+        with self._opened(image, reading) as (picture, source):
+            return self._encode(image, picture, source, reading)
+
+    def load_encoded(self, path: str | Path) -> Encoded:
+        """What `Encoded.save` wrote. Raises ValueError if this model did not make it."""
+        return Encoded.load(path, self.model, self.weights)
+
+    @property
+    def weights(self) -> str:
+        """The fingerprint of the model's weights."""
+        if not self._weights:
+            self._weights = fingerprint.of_weights(self.model)
+        return self._weights
+
+    @torch.inference_mode()
     def ask_many(
         self,
         sources: Sequence[ImageSource],
         image_index: Sequence[int],
         questions: Sequence[str],
         top_k: int = 5,
-        max_pixels: int = images.MAX_PIXELS,
+        reading: Reading = NATIVE,
     ) -> list[Answer]:
         """Answers to many questions as one batch, question i about `sources[image_index[i]]`."""
         check_top_k(top_k)
         questions = [check_question(question) for question in questions]
         start = time.perf_counter()
-        pixels = [images.load(source, max_pixels) for source in sources]
-        batch = collate(pixels, image_index, questions, self.tokenizer)
-        return self.answer(batch, top_k, start)
+        with ExitStack() as stack:
+            opened = [
+                stack.enter_context(self._opened(source, reading, top_k=top_k))
+                for source in sources
+            ]
+            pictures = [picture for picture, _ in opened]
+            batch = collate(pictures, image_index, questions, self.tokenizer)
+            return self.answer(batch, top_k, start, [source for _, source in opened])
 
     @torch.inference_mode()
-    def answer(self, batch: Batch, top_k: int = 1, start: float | None = None) -> list[Answer]:
-        """Answers to a collated batch; seconds count from `start` (`time.perf_counter`)."""
+    def answer(
+        self,
+        batch: Batch,
+        top_k: int = 1,
+        start: float | None = None,
+        sources: Sequence[Source] | None = None,
+    ) -> list[Answer]:
+        """Answers to a collated batch; seconds count from `start` (`time.perf_counter`).
+
+        `sources`: what its images are, where they are not read whole.
+        """
         start = time.perf_counter() if start is None else start
         batch = batch.to(self.model.device)
-        found = self._search(self._read(batch), top_k)
-        return self._answers(batch, found, (time.perf_counter() - start) / max(1, len(batch)))
+        read = self.model.read(batch.images, *self._asked(batch), batch.image_index)
+        found = search.search(self.model, self.tokenizer, read, top_k)
+        seconds = (time.perf_counter() - start) / max(1, len(batch))
+        if sources is None:
+            sources = [self._source(image.shape, image.shape) for image in batch.images]
+        lengths = batch.question_mask.sum(1).tolist()
+        return [
+            self._answer(candidates, sources[index], length, seconds)
+            for candidates, index, length in zip(
+                found, batch.image_index.tolist(), lengths, strict=True
+            )
+        ]
 
     @torch.inference_mode()
-    def stream(
+    def _parts(
         self,
-        image: ImageSource,
+        image: ImageSource | Encoded,
         question: str,
-        top_k: int = 5,
-        max_pixels: int = images.MAX_PIXELS,
+        top_k: int,
+        reading: Reading,
+        stream: bool,
     ) -> Iterator[str | Answer]:
-        """The answer as it is written, ever longer texts, and at the end the `Answer` of `ask`."""
         check_top_k(top_k)
         question = check_question(question)
         start = time.perf_counter()
-        batch = collate([images.load(image, max_pixels)], [0], [question], self.tokenizer)
-        batch = batch.to(self.model.device)
-        cache = self._read(batch)
-        yield from self._write(cache)
-        found = self._search(cache, top_k)
-        yield self._answers(batch, found, time.perf_counter() - start)[0]
+        batch = collate([], [0], [question], self.tokenizer).to(self.model.device)
+        length = int(batch.question_mask.sum())
+        if isinstance(image, Encoded):
+            self._check(image)
+            source, read = image.source, self.model.read(image.memory, *self._asked(batch))
+        else:
+            with self._opened(image, reading, length, top_k) as (picture, source):
+                read = self._read(image, picture, source, reading, batch)
+        if stream:
+            yield from search.write(self.model, self.tokenizer, read)
+        (found,) = search.search(self.model, self.tokenizer, read, top_k)
+        yield self._answer(found, source, length, time.perf_counter() - start)
 
-    def _read(self, batch: Batch) -> StateCache:
-        cache: StateCache = self.model.read(**batch.inputs())
-        return cache
+    def _read(
+        self,
+        image: ImageSource,
+        picture: Picture,
+        source: Source,
+        reading: Reading,
+        batch: Batch,
+    ) -> StateCache:
+        """Through what is kept of the image, or, where that would not be kept, at once."""
+        network = self.model.network
+        size = 2**20 if network.question == "decoder" else source.tokens * (4 * network.dim + 9)
+        if not self.encodings.takes(size):
+            return self.model.read([picture], *self._asked(batch))
+        encoded = self._encode(image, picture, source, reading)
+        return self.model.read(encoded.memory, *self._asked(batch))
 
-    def _write(self, cache: StateCache, longest: int = 32) -> Iterator[str]:
-        """Greedy answers token by token: a generator, where generate() would want a thread."""
-        config, written = self.model.config, [self.model.config.bos_token_id]
-        while len(written) <= longest:
-            token = torch.tensor([written[-1:]], device=self.model.device)
-            out = self.model(token, past_key_values=cache)
-            cache = out.past_key_values
-            written.append(int(out.logits[0, -1].argmax()))
-            if written[-1] == config.eos_token_id:
-                return
-            yield tokenizers.decode(self.tokenizer, written)
+    def _encode(
+        self, image: ImageSource, picture: Picture, source: Source, reading: Reading
+    ) -> Encoded:
+        content = fingerprint.of_image(image, picture)
+        words = (content, reading.page, picture.shape, self.weights, __version__)
+        key = hashlib.sha256(repr(words).encode()).hexdigest()
+        encoded = self.encodings.get(key, self.model, self.weights)
+        if encoded is None:
+            encoded = Encoded(self.model.encode([picture]), source, self.weights)
+            self.encodings.put(key, encoded)
+        return encoded
 
-    def _search(self, cache: StateCache, top_k: int) -> list[list[Candidate]]:
-        """For each question its `top_k` answers, most probable first."""
-        # Twice as many beams as answers: the same text may be found in several spellings of tokens.
-        beams = 1 if top_k == 1 else 2 * top_k
-        words: dict[str, Any] = {"num_beams": beams, "num_return_sequences": beams}
-        if beams > 1:
-            words["length_penalty"] = 0.0  # rank by probability, not by probability per token
-        sequences = self.model.generate(cache, **words)
-        questions = len(sequences) // beams
-        rows = torch.arange(questions, device=sequences.device).repeat_interleave(beams)
-        # Scored over the whole answer, its end included, so that the numbers are probabilities.
-        scores = self.model.score(cache.select(rows), sequences).exp().tolist()
-        texts = [tokenizers.decode(self.tokenizer, row) for row in sequences.tolist()]
-        return [
-            _rank(texts[first : first + beams], scores[first : first + beams])[:top_k]
-            for first in range(0, len(texts), beams)
-        ]
-
-    def _answers(self, batch: Batch, found: list[list[Candidate]], seconds: float) -> list[Answer]:
-        lengths = batch.question_mask.sum(1).tolist()
-        answers = []
-        for candidates, index, length in zip(
-            found, batch.image_index.tolist(), lengths, strict=True
-        ):
-            height, width = _size(batch.images[index])
-            answers.append(
-                Answer(
-                    answer=candidates[0].answer,
-                    score=candidates[0].score,
-                    top_k=tuple(candidates),
-                    width=width,
-                    height=height,
-                    tokens=self.model.vision.count(height, width) + length,
-                    seconds=seconds,
-                    model=self.name,
+    @contextmanager
+    def _opened(
+        self, image: ImageSource, reading: Reading, question_tokens: int = 32, top_k: int = 5
+    ) -> Iterator[tuple[Picture, Source]]:
+        """The image, opened, at the size that the budget allows."""
+        with images.open(image, reading.max_pixels, reading.page) as picture:
+            shown = picture
+            if reading.budget != Budget():
+                found = plan(
+                    self.model,
+                    *picture.shape[1:],
+                    reading.budget,
+                    question_tokens=question_tokens,
+                    picture_bytes=picture.held,
+                    decoder=picture.format,
+                    beams=2 * top_k,
+                    kept=self.encodings.capacity,
                 )
-            )
-        return answers
+                if found.scale < 1:
+                    shown = picture.scaled(found.read_height, found.read_width)
+            yield shown, self._source(picture.shape, shown.shape)
+
+    def _source(self, shape: Sequence[int], read: Sequence[int]) -> Source:
+        _, height, width = shape
+        scale = max(read[1] / height, read[2] / width)
+        return Source(width, height, scale, self.model.vision.count(*read[1:]))
+
+    def _asked(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        return batch.question, batch.question_mask
+
+    def _check(self, encoded: Encoded) -> None:
+        if encoded.weights != self.weights:
+            raise ValueError("the image was encoded by another model; encode it again")
+
+    def _answer(
+        self, found: list[Candidate], source: Source, question_tokens: int, seconds: float
+    ) -> Answer:
+        return Answer(
+            answer=found[0].answer,
+            score=found[0].score,
+            top_k=tuple(found),
+            width=source.width,
+            height=source.height,
+            scale=source.scale,
+            tokens=source.tokens + question_tokens,
+            seconds=seconds,
+            model=self.name,
+        )
 
 
 def check_question(question: str) -> str:
@@ -209,16 +330,3 @@ def check_top_k(top_k: int) -> None:
     """Raises ValueError for a number of answers that cannot be searched."""
     if not 1 <= top_k <= 50:
         raise ValueError(f"top_k must be between 1 and 50, not {top_k}")
-
-
-def _rank(texts: list[str], scores: list[float]) -> list[Candidate]:
-    """One candidate a text: the same text written with other tokens adds to its probability."""
-    total: dict[str, float] = {}
-    for text, score in zip(texts, scores, strict=True):
-        total[text] = total.get(text, 0.0) + score
-    ranked = sorted(total.items(), key=lambda item: -item[1])
-    return [Candidate(text, min(1.0, score)) for text, score in ranked]
-
-
-def _size(image: Tensor) -> tuple[int, int]:
-    return image.shape[1], image.shape[2]

@@ -1,7 +1,7 @@
 """Token mixers: one file = one mixer = its class `Mixer`; a name is the name of the file.
 
-Every mixer keeps one contract, and its state is a NamedTuple of tensors whose first axis is the
-batch:
+Every mixer keeps one contract, and its state, of class `mixer.state`, is a NamedTuple of tensors
+whose first axis is the batch:
 
 * `mixer(x, mask=None, places=None, grids=None) -> y`: bidirectional, `x` and `y` `[B, T, D]`,
   `mask` bool `[B, T]`, True = real; rows begin with patch `grids` (encoders/patch_grids.py);

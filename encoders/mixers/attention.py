@@ -27,6 +27,8 @@ class Mixer(nn.Module):
     the weights of queries and keys start smaller for it, as in the mixer `latte`.
     """
 
+    state = KeyValues
+
     def __init__(self, dim: int, heads: int, rotary: bool = False, gain: float = 4.0) -> None:
         super().__init__()
         if dim % heads:

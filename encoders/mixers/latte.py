@@ -41,6 +41,8 @@ class Mixer(nn.Module):
     keys. Both are options of the paper without public code.
     """
 
+    state = Memory
+
     def __init__(
         self,
         dim: int,

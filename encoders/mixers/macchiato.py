@@ -42,6 +42,8 @@ class Mixer(latte_mixer.Mixer):
     as in `latte`.
     """
 
+    state = Memory  # type: ignore[assignment]
+
     def __init__(
         self,
         dim: int,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from encoders.pixels import Pixels
 from encoders.position import sine_grid
 from encoders.stack import Stack, spans
-from encoders.vision.sheet import ImageTokens, Sheet, Tiles, parts_of
+from encoders.vision.sheet import PIXELS_AT_ONCE, ImageTokens, Sheet, Tiles, parts_of
 from encoders.vision.stem import ConvStem
 
 
@@ -38,12 +38,12 @@ class Encoder(nn.Module):
         latents: int = 192,
         mlp_ratio: float = 4.0,
         tile: int = 256,
-        tiles_at_once: int = 64,
+        pixels_at_once: int = PIXELS_AT_ONCE,
     ) -> None:
         super().__init__()
         if tile % patch:
             raise ValueError(f"tile {tile} px must be a multiple of the patch, {patch} px")
-        self.patch, self.side, self.tiles_at_once = patch, tile // patch, tiles_at_once
+        self.patch, self.side, self.pixels_at_once = patch, tile // patch, pixels_at_once
         self.dim, self.width = dim, width
         self.stem = ConvStem(patch, width, tile)
         self.stack = Stack(
@@ -69,7 +69,7 @@ class Encoder(nn.Module):
         """
         # The stem looks up and left, less than a patch far.
         sheet = Sheet(images, self.patch, self.side, False, room, halo=1)
-        embedded = sheet.encode(self._embed, self.tiles_at_once, self.mean.dtype, self.mean.device)
+        embedded = sheet.encode(self._embed, self.pixels_at_once, self.mean.dtype, self.mean.device)
         read = self.stack if torch.is_grad_enabled() else self.stack.stream_
         tokens = self._project(read(*embedded), embedded.places)
         return embedded._replace(tokens=tokens.masked_fill_(~embedded.mask.unsqueeze(-1), 0))

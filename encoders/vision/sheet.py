@@ -17,6 +17,9 @@ from encoders import tiling
 from encoders.pixels import Pixels, shrink
 from encoders.tiling import Grid, Tile
 
+PIXELS_AT_ONCE = 2**20
+"""Pixels of the tiles that are encoded together without gradients, to bound the memory."""
+
 
 class ImageTokens(NamedTuple):
     """Patch tokens of a batch of images.
@@ -112,9 +115,10 @@ class Sheet:
         device: torch.device,
         full: bool = False,
     ) -> ImageTokens:
-        """All tokens; `encoder` makes those of some tiles, `[m, D]`, `at_once` tiles at a time.
+        """All tokens; `encoder` makes those of some tiles, `[m, D]`, of at most `at_once` pixels.
 
-        With gradients all tiles go at once. `full` pads border tiles to the whole side.
+        One tile goes at least, and with gradients all go at once. `full` pads border tiles to the
+        whole side.
         """
         tokens: Tensor | None = None
         places = torch.zeros(len(self.grids) * self.width, 2, device=device)
@@ -138,7 +142,8 @@ class Sheet:
         if not full:
             extent = max(tile.rows for _, tile in jobs), max(tile.columns for _, tile in jobs)
         queue = iter(jobs)
-        size = len(jobs) if torch.is_grad_enabled() else at_once
+        pixels = extent[0] * extent[1] * self.patch**2  # of a tile
+        size = len(jobs) if torch.is_grad_enabled() else max(1, at_once // pixels)
         while batch := list(islice(queue, size)):
             yield self._together(batch, extent, dtype, device)
 

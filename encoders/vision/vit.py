@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 
 from encoders.pixels import Pixels
 from encoders.position import sine_grid
-from encoders.vision.sheet import ImageTokens, Sheet, Tiles, parts_of
+from encoders.vision.sheet import PIXELS_AT_ONCE, ImageTokens, Sheet, Tiles, parts_of
 from encoders.vision.stem import ConvStem
 
 
@@ -41,7 +41,7 @@ class Encoder(nn.Module):
         tile: int = 256,
         overview: bool = True,
         conv_stem: bool = False,
-        tiles_at_once: int = 64,
+        pixels_at_once: int = PIXELS_AT_ONCE,
     ) -> None:
         super().__init__()
         self.recipe = {
@@ -60,7 +60,7 @@ class Encoder(nn.Module):
         self.conv_stem = conv_stem
         self.side = tile // self.patch
         self.overview = overview
-        self.tiles_at_once = tiles_at_once
+        self.pixels_at_once = pixels_at_once
         self.dim = dim
         self.absolute = getattr(self.vit, "pos_embed", None) is not None
         self.project = nn.Linear(self.vit.num_features, dim)
@@ -95,7 +95,7 @@ class Encoder(nn.Module):
         sheet = Sheet(images, self.patch, self.side, self.overview, room)
         # A table of absolute positions belongs to full tiles.
         return sheet.encode(
-            self._tokens, self.tiles_at_once, self.mean.dtype, self.mean.device, self.absolute
+            self._tokens, self.pixels_at_once, self.mean.dtype, self.mean.device, self.absolute
         )
 
     def _tokens(self, tiles: Tiles) -> Tensor:

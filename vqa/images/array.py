@@ -12,6 +12,7 @@ class Reader:
     orientation = 1
     pages = 1
     held = 0  # the array is there already
+    format = ""
 
     def __init__(self, array: np.ndarray, name: str, page: int = 1) -> None:
         if page != 1:

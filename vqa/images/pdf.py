@@ -31,6 +31,7 @@ class Reader:
 
     orientation = 1
     held = 0  # a few bands, whatever the page
+    format = "PDF"
 
     def __init__(self, source: str | bytes, name: str, page: int, dpi: float) -> None:
         if not 1 <= dpi <= 10_000:

@@ -20,12 +20,13 @@ class Reader(Protocol):
     """One page of one source.
 
     `size`: (width, height) as stored; `orientation`: EXIF, 1 to 8; `held`: bytes a pixel that stay
-    in memory once it is decoded.
+    in memory once it is decoded; `format`: of the file, as Pillow names it, or nothing.
     """
 
     orientation: int
     size: tuple[int, int]
     held: int
+    format: str
 
     @property
     def pages(self) -> int: ...
@@ -64,6 +65,11 @@ class Picture:
     def held(self) -> int:
         """Bytes a pixel of the file that reading keeps in memory; 0: no more than a band or two."""
         return self._open_reader().held
+
+    @property
+    def format(self) -> str:
+        """The file's format, as Pillow names it; nothing for what is in memory already."""
+        return self._open_reader().format
 
     def __getitem__(self, key: Any) -> Tensor:
         """Slices as of a tensor: clipped, step 1, not negative; all three channels."""

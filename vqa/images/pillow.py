@@ -72,6 +72,7 @@ class Reader(_Decoded):
             self.close()
             raise
         self.size = self.image.size
+        self.format = str(self.image.format)
         mode = self.image.mode
         self.held = 1 if mode in ("1", "L", "P") else 2 if mode.startswith("I;16") else 4
 
@@ -119,6 +120,7 @@ class Borrowed(_Decoded):
     pages = 1
     orientation = 1
     held = 0  # the image is there already
+    format = ""
 
     def __init__(self, image: Image.Image, name: str, page: int, max_pixels: int) -> None:
         _refuse_other_frames(page, name)

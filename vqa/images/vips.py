@@ -39,6 +39,7 @@ class Reader:
     """
 
     held = 0  # two rows of tiles, whatever the height
+    format = "TIFF"
 
     def __init__(
         self, source: ImageSource, name: str, page: int = 1, alpha: bool | None = None

@@ -1,0 +1,39 @@
+"""Kinds of questions: one file each, the name is the file.
+
+A file `name.py` here holds `pose(rng, words) -> Query`. The answer is drawn first, uniformly from
+the answers that its question may have, and only then a scene in which it is true: the question
+alone says no more than 1 / len(choices). The text of a question never depends on the canvas.
+"""
+
+import dataclasses
+import importlib
+import random
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import cast
+
+from vqa.canvas.scene import Box
+from vqa.canvas.sheet import Sheet
+
+ALL = ("attribute", "text", "count", "position", "larger", "nearest", "same", "path", "sum")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Query:
+    """A question with its answer, before there is anything to look at."""
+
+    question: str
+    answer: str
+    choices: tuple[str, ...]
+    """All answers this question may have, each as likely as the others."""
+    place: Callable[[Sheet], tuple[Box, ...]]
+    """Fills a sheet with a scene in which the answer is true; returns where it is read from."""
+
+
+Pose = Callable[[random.Random, Sequence[str]], Query]
+
+
+@cache
+def get(kind: str) -> Pose:
+    """The `pose` of a kind of `ALL`."""
+    return cast(Pose, importlib.import_module(f"{__name__}.{kind}").pose)

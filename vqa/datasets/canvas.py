@@ -1,0 +1,189 @@
+"""Generated canvases of any size with small objects on them: exact answers, evidence boxes.
+
+Nothing is read from files. Every question, answer and pixel is a function of (seed, split, index,
+size of the canvas) alone, and the question and its answer do not depend on the size: the same
+question can be asked of a canvas of 512 and of 16,384 pixels. Objects keep their size in pixels
+while the canvas grows, so what a downscaled copy shows of them shrinks. The kinds of questions
+(vqa/canvas/kinds) follow each other: example i is of kind i modulo their number.
+
+Splits have seeds of their own. `test` also has fonts, backgrounds and printed words that neither
+`train` nor `val` show; fonts "builtin", or textures given by name, are the same for every split.
+"""
+
+import random
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vqa.canvas import fonts as faces
+from vqa.canvas import kinds as questions
+from vqa.canvas import textures as backgrounds
+from vqa.canvas import words
+from vqa.canvas.drawing import draw
+from vqa.canvas.kinds import Query
+from vqa.canvas.scene import Scene
+from vqa.canvas.sheet import Crowded, Sheet
+from vqa.datasets import DataError, Example
+from vqa.metrics import exact_match
+
+COUNTS = {"train": 20_000, "val": 1_000, "test": 1_000}
+LARGEST = 16_384
+OBJECT_SIZES = (16, 256)
+UNITS = 8  # a canvas is at least this many objects wide and high
+
+_ARRANGEMENTS = 200
+
+
+class Dataset:
+    """One split, `count` examples long.
+
+    `size` is the longer side of the canvas in pixels, `aspect` its width over its height, and
+    `object_size` the side of an object in pixels. `kinds` and `textures`, a list or one string with
+    commas, are names of vqa.canvas.kinds.ALL and vqa.canvas.textures.TEXTURES. `fonts` is packages
+    or builtin. `root` and `skip_bad` mean nothing here.
+    Raises DataError.
+    """
+
+    splits = tuple(COUNTS)
+
+    def __init__(
+        self,
+        root: str | None,
+        split: str,
+        skip_bad: bool = False,
+        *,
+        size: int = 512,
+        object_size: int = 64,
+        kinds: Sequence[str] | str | None = None,
+        count: int | None = None,
+        seed: int = 0,
+        aspect: float = 1.0,
+        textures: Sequence[str] | str | None = None,
+        fonts: str = "packages",
+    ) -> None:
+        if split not in COUNTS:
+            raise DataError(f"canvas has no split {split!r}; choose one of {', '.join(COUNTS)}")
+        whole = {"size": size, "object_size": object_size, "count": count, "seed": seed}
+        for name, value in whole.items():
+            if not isinstance(value, int) and not (name == "count" and value is None):
+                raise DataError(f"{name} must be a whole number, not {value!r}")
+        if not OBJECT_SIZES[0] <= object_size <= OBJECT_SIZES[1]:
+            raise DataError(
+                f"object_size cannot be {object_size}; choose {OBJECT_SIZES[0]} to "
+                f"{OBJECT_SIZES[1]} pixels"
+            )
+        if count is not None and count < 1:
+            raise DataError(f"count cannot be {count}; ask for at least 1 example")
+        if not 0.1 <= aspect <= 10:
+            raise DataError(f"aspect cannot be {aspect}; choose width / height from 0.1 to 10")
+        held_out = split == "test"
+        self.skipped: list[str] = []
+        self.split = split
+        self.size = size
+        self.object_size = object_size
+        self.aspect = aspect
+        self.seed = seed
+        self.count = COUNTS[split] if count is None else count
+        self.kinds = _known("kind", kinds, questions.ALL, questions.ALL)
+        usual = backgrounds.HELD_OUT if held_out else backgrounds.LEARN
+        self.textures = _known("texture", textures, tuple(backgrounds.TEXTURES), usual)
+        self.fonts = faces.files(fonts, split)
+        self.words = words.HELD_OUT if held_out else words.LEARN
+        self._shape(size)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Example:
+        """The question and its answer; `image` is a name, not a file. Nothing is laid out."""
+        return self._example(index, self._query(index), self.size)
+
+    def render(self, index: int, size: int | None = None) -> tuple[Example, Tensor]:
+        """Example `index` on a canvas of `size` pixels: uint8 [3, H, W]. Raises DataError."""
+        size = size or self.size
+        query = self._query(index)
+        pixels = torch.from_numpy(draw(self._scene(index, query, size)))
+        return self._example(index, query, size), pixels
+
+    def scene(self, index: int, size: int | None = None) -> Scene:
+        """What `render` draws: every object with its box, and the boxes of the evidence."""
+        return self._scene(index, self._query(index), size or self.size)
+
+    def score(self, prediction: str, answers: Sequence[str]) -> float:
+        """Exact match with the one answer."""
+        return exact_match(prediction, answers)
+
+    def _query(self, index: int) -> Query:
+        if not 0 <= index < self.count:
+            raise IndexError(f"canvas has {self.count} examples; there is no number {index}")
+        rng = random.Random(f"canvas/{self.seed}/{self.split}/{index}")
+        return questions.get(self._kind(index))(rng, self.words)
+
+    def _kind(self, index: int) -> str:
+        return self.kinds[index % len(self.kinds)]
+
+    def _example(self, index: int, query: Query, size: int) -> Example:
+        return Example(
+            f"canvas-{self.split}-{index}",
+            f"canvas:{self.split}:{index}:{size}",
+            query.question,
+            (query.answer,),
+            self._kind(index),
+        )
+
+    def _scene(self, index: int, query: Query, size: int) -> Scene:
+        width, height = self._shape(size)
+        rng = random.Random(f"canvas/{self.seed}/{self.split}/{index}/{size}/{self.object_size}")
+        texture, texture_seed = rng.choice(self.textures), rng.getrandbits(64)
+        for _ in range(_ARRANGEMENTS):
+            sheet = Sheet(width, height, self.object_size, rng, self.fonts)
+            try:
+                evidence = query.place(sheet)
+            except Crowded:
+                continue
+            return Scene(
+                width,
+                height,
+                self._kind(index),
+                query.question,
+                query.answer,
+                query.choices,
+                evidence,
+                tuple(sheet.objects),
+                tuple(sheet.dashes),
+                sheet.dash_color,
+                max(2, self.object_size // 14),
+                texture,
+                texture_seed,
+            )
+        raise DataError(
+            f"canvas found no room for example {index} ({self._kind(index)}) on {width} x {height} "
+            f"pixels with objects of {self.object_size}; choose smaller objects"
+        )
+
+    def _shape(self, size: int) -> tuple[int, int]:
+        """Width and height in pixels."""
+        width, height = round(size * min(1.0, self.aspect)), round(size / max(1.0, self.aspect))
+        if size > LARGEST:
+            raise DataError(f"a canvas of {size} pixels is too large; choose at most {LARGEST}")
+        if min(width, height) < UNITS * self.object_size:
+            raise DataError(
+                f"a canvas of {width} x {height} pixels is too small for objects of "
+                f"{self.object_size}; its shorter side must be at least {UNITS} times as long "
+                f"({UNITS * self.object_size})"
+            )
+        return width, height
+
+
+def _known(
+    noun: str, names: Sequence[str] | str | None, known: Sequence[str], usual: Sequence[str]
+) -> tuple[str, ...]:
+    """The names asked for, or the usual ones. Raises DataError at one that is not known."""
+    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+    chosen = tuple(usual if names is None else names)
+    bad = [name for name in chosen if name not in known]
+    if bad or not chosen:
+        wrong = f"canvas has no {noun} {bad[0]!r}" if bad else f"canvas needs at least one {noun}"
+        raise DataError(f"{wrong}; choose from {', '.join(known)}")
+    return chosen
