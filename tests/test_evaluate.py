@@ -7,8 +7,9 @@ import pytest
 
 from vqa import datasets
 from vqa.__main__ import main
+from vqa.budget import Budget
 from vqa.evaluate import evaluate
-from vqa.predictor import Predictor
+from vqa.predictor import Predictor, Reading
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -81,3 +82,41 @@ def test_skip_bad_rows_are_counted(squares: Path, predictor: Predictor, tmp_path
     scores = evaluate(predictor, data, tmp_path / "out", limit=2)
     assert scores["skipped"] == 1
     assert main(["evaluate", *options]) == 2
+
+
+def test_a_budget_is_kept_and_told(squares: Path, tiny: Path, tmp_path: Path) -> None:
+    """Images are 32 x 32, 48 x 32 and 100 x 70 px: 4, 6 and 35 patches, the last with overview."""
+    options = ["--root", str(squares), "--model", str(tiny), "--dataset", "jsonl"]
+    assert main(["evaluate", *options, "--out", str(tmp_path), "--max-tokens", "25"]) == 0
+    rows = lines(tmp_path / "predictions.jsonl")
+    by_width = {row["width"]: row for row in rows}
+    assert set(by_width) == {32, 48, 100}
+    assert by_width[32]["scale"] == by_width[48]["scale"] == 1.0
+    assert 0.4 < float(str(by_width[100]["scale"])) < 1.0
+    assert max(int(str(row["tokens"])) for row in rows) <= 25
+
+
+def test_a_budget_reads_as_ask_does(squares: Path, predictor: Predictor, tmp_path: Path) -> None:
+    """The longer question of an image decides its scale, in both."""
+    data = datasets.create("jsonl", str(squares), "test")
+    examples = {data[index].question_id: data[index] for index in range(16)}
+    budget = Budget(max_tokens=40)
+    evaluate(predictor, data, tmp_path, batch_size=1, budget=budget)
+    scales = []
+    for row in lines(tmp_path / "predictions.jsonl"):
+        example = examples[row["question_id"]]  # type: ignore[index]
+        asked = predictor.ask(example.image, example.question, 1, Reading(budget=budget))
+        assert asked.width == row["width"] and asked.scale >= row["scale"]
+        if asked.scale == row["scale"]:
+            assert asked.answer == row["answer"]
+            assert asked.score == pytest.approx(row["probability"], rel=1e-3)
+            scales.append(asked.scale)
+    assert len(scales) >= 8 and min(scales) < 1
+
+
+def test_a_budget_that_cannot_be_met(
+    squares: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--root", str(squares), "--model", str(tiny), "--dataset", "jsonl"]
+    assert main(["evaluate", *options, "--out", str(tmp_path), "--max-memory", "1MB"]) == 2
+    assert "max_memory" in capsys.readouterr().err

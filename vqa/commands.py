@@ -65,11 +65,15 @@ def evaluate(
     top_k: Annotated[int, Option(help="Answers kept a question; above 1 by beam search.")] = 1,
     num_workers: Annotated[int, Option(min=0, help="Processes that read images.")] = 0,
     skip_bad: Annotated[bool, Option("--skip-bad", help="Leave bad rows out, and count.")] = False,
+    max_tokens: MaxTokens = None,
+    max_memory: MaxMemory = None,
+    max_seconds: MaxSeconds = None,
     device: Device = None,
 ) -> None:
     """Answer a whole split of a data set and score it with the data set's own metric.
 
-    Writes results.json (question_id and answer), predictions.jsonl and scores.json.
+    Writes results.json (question_id and answer), predictions.jsonl and scores.json. Images that
+    would cost more than allowed are read at the largest scale that does not.
     """
     from vqa import evaluate as evaluation
     from vqa.predictor import Predictor
@@ -77,8 +81,11 @@ def evaluate(
     data = datasets.create(dataset, root, split, skip_bad)
     for reason in data.skipped:
         print(f"skipped {reason}", file=sys.stderr)
-    predictor = Predictor.from_pretrained(model, device)
-    scores = evaluation.evaluate(predictor, data, out, batch_size, limit, top_k, num_workers)
+    predictor = Predictor.from_pretrained(model, device, cache_mb=0)
+    budget = _budget(max_tokens, max_memory, max_seconds)
+    scores = evaluation.evaluate(
+        predictor, data, out, batch_size, limit, top_k, num_workers, budget
+    )
     print(dumps(scores, indent=1))
 
 

@@ -201,7 +201,7 @@ class Predictor:
         found = search.search(self.model, self.tokenizer, read, top_k)
         seconds = (time.perf_counter() - start) / max(1, len(batch))
         if sources is None:
-            sources = [self._source(image.shape, image.shape) for image in batch.images]
+            sources = [self.source(image.shape, image.shape) for image in batch.images]
         lengths = batch.question_mask.sum(1).tolist()
         return [
             self._answer(candidates, sources[index], length, seconds)
@@ -283,9 +283,10 @@ class Predictor:
                 )
                 if found.scale < 1:
                     shown = picture.scaled(found.read_height, found.read_width)
-            yield shown, self._source(picture.shape, shown.shape)
+            yield shown, self.source(picture.shape, shown.shape)
 
-    def _source(self, shape: Sequence[int], read: Sequence[int]) -> Source:
+    def source(self, shape: Sequence[int], read: Sequence[int]) -> Source:
+        """An image of `shape` [3, H, W] that is read as one of shape `read`."""
         _, height, width = shape
         scale = max(read[1] / height, read[2] / width)
         return Source(width, height, scale, self.model.vision.count(*read[1:]))

@@ -1,0 +1,122 @@
+"""What high resolution costs, and what it is worth.
+
+    python benchmarks/resolution.py cost       # the whole model, 4k to 262k tokens, and its twin
+    python benchmarks/resolution.py curves --model DIR   # accuracy on canvas: sizes and strategies
+    python benchmarks/resolution.py receipts --model DIR --root DIR  # the same on scanned receipts
+
+Each prints a Markdown table and writes JSON, and a picture where there is one, to
+benchmarks/results.
+"""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+import torch
+import typer
+from resolution_accuracy import curves, receipts
+from resolution_plot import cost_picture
+from typer import Option
+
+from vqa.config import LatteVQAConfig, Network
+from vqa.model import LatteVQA
+
+RESULTS = Path(__file__).parent / "results"
+SIDES = (1024, 2048, 4096, 8192)
+"""Sides of the pictures in pixels: 4,096 to 262,144 patches of 16 pixels, and an overview."""
+
+Row = dict[str, Any]
+
+
+def network(mixer: str) -> Network:
+    """The default network, 6 million parameters; its twin differs in the mixer alone."""
+    return Network(mixer=mixer)
+
+
+@torch.inference_mode()
+def measure(mixer: str, side: int, threads: int) -> Row:
+    """One answer about one picture of noise, in a process of its own."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = LatteVQA(LatteVQAConfig(network(mixer))).eval()
+    seconds: dict[str, float] = {}
+    model.vision.forward = _timed(model.vision.forward, seconds, "vision")
+    model.encoder.stream_ = _timed(model.encoder.stream_, seconds, "fusion")
+    question = torch.full((1, 8), 5)
+    _answer(model, torch.zeros(3, 300, 300, dtype=torch.uint8), question)  # libraries load now
+    image = torch.randint(256, (3, side, side), dtype=torch.uint8)
+    before, start = _peak(), perf_counter()
+    _answer(model, image, question)
+    return {
+        "mixer": mixer,
+        "side": side,
+        "tokens": model.vision.count(side, side) + question.shape[1],
+        "seconds": perf_counter() - start,
+        **{f"{name}_seconds": value for name, value in seconds.items()},
+        "peak_bytes": _peak() - before,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+    }
+
+
+def _answer(model: LatteVQA, image: torch.Tensor, question: torch.Tensor) -> None:
+    mask = torch.ones_like(question, dtype=torch.bool)
+    model.generate(model.read([image], question, mask), max_new_tokens=4)
+
+
+def _timed(work: Callable[..., Any], seconds: dict[str, float], name: str) -> Callable[..., Any]:
+    def timed(*args: Any, **words: Any) -> Any:
+        start = perf_counter()
+        result = work(*args, **words)
+        seconds[name] = perf_counter() - start
+        return result
+
+    return timed
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+def cost(
+    threads: int = 2,
+    limit_seconds: Annotated[float, Option(help="A run that would take longer is left out.")] = 600,
+    out: Path = RESULTS,
+) -> None:
+    """Time and peak memory of the whole model against the number of tokens."""
+    rows: list[Row] = []
+    for mixer, growth in (("latte", 4), ("attention", 16)):
+        expected = 0.0
+        for side in SIDES:
+            if expected > limit_seconds:
+                continue
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                row = pool.submit(measure, mixer, side, threads).result()
+            print(row, flush=True)
+            expected = row["vision_seconds"] * 4 + row["fusion_seconds"] * growth
+            rows.append(row)
+    results = {"date": str(date.today()), "torch": torch.__version__, "threads": threads}
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**results, "rows": rows}, indent=1)
+    (out / "resolution_cost.json").write_text(text + "\n")
+    cost_picture(rows, out / "resolution_cost.svg")
+    print("| mixer | picture | tokens | seconds | vision | fusion | peak memory beyond the model |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        print(
+            f"| {row['mixer']} | {row['side']} x {row['side']} | {row['tokens']:,} "
+            f"| {row['seconds']:.2f} | {row['vision_seconds']:.2f} | {row['fusion_seconds']:.2f} "
+            f"| {row['peak_bytes'] / 2**20:,.0f} MiB |"
+        )
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False)
+    for command in (cost, curves, receipts):
+        app.command()(command)
+    app()
