@@ -1,6 +1,7 @@
 """What high resolution costs, and what it is worth.
 
     python benchmarks/resolution.py cost       # the whole model, 4k to 262k tokens, and its twin
+    python benchmarks/resolution.py again      # the second question about a picture
     python benchmarks/resolution.py curves --model DIR   # accuracy on canvas: sizes and strategies
     python benchmarks/resolution.py receipts --model DIR --root DIR  # the same on scanned receipts
 
@@ -23,8 +24,10 @@ from resolution_accuracy import curves, receipts
 from resolution_plot import cost_picture
 from typer import Option
 
+from vqa import tokenizer as tokenizers
 from vqa.config import LatteVQAConfig, Network
-from vqa.model import LatteVQA
+from vqa.model import LatteVQA, build
+from vqa.predictor import Answer, Predictor
 
 RESULTS = Path(__file__).parent / "results"
 SIDES = (1024, 2048, 4096, 8192)
@@ -115,8 +118,40 @@ def cost(
         )
 
 
+@torch.inference_mode()
+def again(
+    side: Annotated[int, Option(help="Side of the picture in pixels.")] = 2048,
+    threads: int = 2,
+    out: Path = RESULTS,
+) -> None:
+    """What the second question about an encoded picture costs, beside the first."""
+    torch.set_num_threads(threads)
+    texts = ["what color is the square?", "is there a circle?", "yes", "no"]
+    tokenizer = tokenizers.train(texts, 300)
+    picture = torch.randint(256, (side, side, 3), dtype=torch.uint8).numpy()
+    rows: list[Row] = []
+    for place in ("decoder", "encoder"):
+        torch.manual_seed(0)
+        predictor = Predictor(build(Network(question=place), tokenizer), tokenizer)
+        predictor.ask(picture[:300, :300], texts[0], 1)  # libraries load now
+        first = predictor.ask(picture, texts[0], 1)
+        encoded = predictor.encode(picture)
+        second = min((predictor.ask(encoded, texts[1], 1) for _ in range(5)), key=_seconds)
+        row: Row = {"question": place, "tokens": first.tokens, "first": first.seconds}
+        row |= {"second": second.seconds, "share": second.seconds / first.seconds}
+        rows.append({**row, "encoded_bytes": encoded.nbytes})
+        print(f"question in the {place}: {first.tokens:,} tokens, first {first.seconds:.2f} s,")
+        print(f"    second {second.seconds:.3f} s = {row['share']:.1%}, kept {encoded.nbytes:,} bytes")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "resolution_again.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _seconds(answer: Answer) -> float:
+    return answer.seconds
+
+
 if __name__ == "__main__":
     app = typer.Typer(add_completion=False)
-    for command in (cost, curves, receipts):
+    for command in (cost, again, curves, receipts):
         app.command()(command)
     app()
