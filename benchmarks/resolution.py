@@ -141,7 +141,8 @@ def again(
         row |= {"second": second.seconds, "share": second.seconds / first.seconds}
         rows.append({**row, "encoded_bytes": encoded.nbytes})
         print(f"question in the {place}: {first.tokens:,} tokens, first {first.seconds:.2f} s,")
-        print(f"    second {second.seconds:.3f} s = {row['share']:.1%}, kept {encoded.nbytes:,} bytes")
+        share = f"{second.seconds:.3f} s = {second.seconds / first.seconds:.1%}"
+        print(f"    second {share}, kept {encoded.nbytes:,} bytes")
     out.mkdir(parents=True, exist_ok=True)
     (out / "resolution_again.json").write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -219,3 +219,29 @@ def test_evidence_is_where_the_answer_stands() -> None:
             assert sorted(mark.name for mark in marks) == sorted(scene.choices)
         if scene.kind == "nearest":
             assert marks[1].form == scene.answer
+
+
+@pytest.mark.parametrize("count", (1, 2, 6, 8))
+def test_several_questions_about_one_canvas(count: int) -> None:
+    data = canvas(kinds=["attribute"], questions=count, count=40 * count)
+    for first in range(0, len(data), count):
+        scenes = [data.scene(index) for index in range(first, first + count)]
+        assert len({scene.objects for scene in scenes}) == 1
+        assert len({scene.question for scene in scenes}) == count
+        assert len({scene.evidence for scene in scenes}) == count
+        assert all(attribute(scene) == scene.answer for scene in scenes)
+    assert len({data[index].image for index in range(len(data))}) == 40
+    assert len({data[index].question_id for index in range(len(data))}) == len(data)
+
+
+def test_several_questions_keep_their_answers_balanced() -> None:
+    data = canvas(kinds=["attribute"], questions=6, count=6000)
+    found: dict[str, list[str]] = {}
+    for example in (data[index] for index in range(len(data))):
+        found.setdefault(example.question.split()[1], []).append(example.answers[0])
+    for noun, names in (("color", 8), ("shape", 8), ("icon", 10)):
+        answers, chance = found[noun], 1 / names
+        bound = 4 * math.sqrt(chance * (1 - chance) / len(answers))
+        for answer in set(answers):
+            assert abs(answers.count(answer) / len(answers) - chance) < bound, answer
+        assert len(set(answers)) == names

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vqa.canvas import fonts as faces
-from vqa.canvas import kinds as questions
+from vqa.canvas import kinds as asked
 from vqa.canvas import textures as backgrounds
 from vqa.canvas import words
 from vqa.canvas.drawing import draw
@@ -41,7 +41,8 @@ class Dataset:
     `size` is the longer side of the canvas in pixels, `aspect` its width over its height, and
     `object_size` the side of an object in pixels. `kinds` and `textures`, a list or one string with
     commas, are names of vqa.canvas.kinds.ALL and vqa.canvas.textures.TEXTURES. `fonts` is packages
-    or builtin. `root` and `skip_bad` mean nothing here.
+    or builtin. `questions` that follow each other are about the same canvas, where all kinds can
+    do that (attribute). `root` and `skip_bad` mean nothing here.
     Raises DataError.
     """
 
@@ -61,6 +62,7 @@ class Dataset:
         aspect: float = 1.0,
         textures: Sequence[str] | str | None = None,
         fonts: str = "packages",
+        questions: int = 1,
     ) -> None:
         if split not in COUNTS:
             raise DataError(f"canvas has no split {split!r}; choose one of {', '.join(COUNTS)}")
@@ -85,11 +87,13 @@ class Dataset:
         self.aspect = aspect
         self.seed = seed
         self.count = COUNTS[split] if count is None else count
-        self.kinds = _known("kind", kinds, questions.ALL, questions.ALL)
+        self.kinds = _known("kind", kinds, asked.ALL, asked.ALL)
         usual = backgrounds.HELD_OUT if held_out else backgrounds.LEARN
         self.textures = _known("texture", textures, tuple(backgrounds.TEXTURES), usual)
         self.fonts = faces.files(fonts, split)
         self.words = words.HELD_OUT if held_out else words.LEARN
+        self.together = questions
+        self._check_together()
         self._shape(size)
 
     def __len__(self) -> int:
@@ -117,16 +121,29 @@ class Dataset:
     def _query(self, index: int) -> Query:
         if not 0 <= index < self.count:
             raise IndexError(f"canvas has {self.count} examples; there is no number {index}")
-        rng = random.Random(f"canvas/{self.seed}/{self.split}/{index}")
-        return questions.get(self._kind(index))(rng, self.words)
+        canvas, number = divmod(index, self.together)
+        rng = random.Random(f"canvas/{self.seed}/{self.split}/{canvas}")
+        found = asked.several(self._kind(index)) if self.together > 1 else None
+        if found is not None:
+            return found[0](rng, self.words, self.together)[number]
+        return asked.get(self._kind(index))(rng, self.words)
 
     def _kind(self, index: int) -> str:
-        return self.kinds[index % len(self.kinds)]
+        return self.kinds[index // self.together % len(self.kinds)]
+
+    def _check_together(self) -> None:
+        for kind in self.kinds:
+            found = asked.several(kind)
+            most = found[1] if found else 1
+            if not 1 <= self.together <= most:
+                raise DataError(
+                    f"questions cannot be {self.together} for the kind {kind}; choose 1 to {most}"
+                )
 
     def _example(self, index: int, query: Query, size: int) -> Example:
         return Example(
             f"canvas-{self.split}-{index}",
-            f"canvas:{self.split}:{index}:{size}",
+            f"canvas:{self.split}:{index // self.together}:{size}",
             query.question,
             (query.answer,),
             self._kind(index),
@@ -134,7 +151,8 @@ class Dataset:
 
     def _scene(self, index: int, query: Query, size: int) -> Scene:
         width, height = self._shape(size)
-        rng = random.Random(f"canvas/{self.seed}/{self.split}/{index}/{size}/{self.object_size}")
+        canvas = index // self.together
+        rng = random.Random(f"canvas/{self.seed}/{self.split}/{canvas}/{size}/{self.object_size}")
         texture, texture_seed = rng.choice(self.textures), rng.getrandbits(64)
         for _ in range(_ARRANGEMENTS):
             sheet = Sheet(width, height, self.object_size, rng, self.fonts)

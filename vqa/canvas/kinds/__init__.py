@@ -37,3 +37,12 @@ Pose = Callable[[random.Random, Sequence[str]], Query]
 def get(kind: str) -> Pose:
     """The `pose` of a kind of `ALL`."""
     return cast(Pose, importlib.import_module(f"{__name__}.{kind}").pose)
+
+
+Poses = Callable[[random.Random, Sequence[str], int], list[Query]]
+
+
+def several(kind: str) -> tuple[Poses, int] | None:
+    """The `poses` of a kind and its `MOST`; None if a canvas of that kind has one question."""
+    module = importlib.import_module(f"{__name__}.{kind}")
+    return (module.poses, module.MOST) if hasattr(module, "poses") else None
