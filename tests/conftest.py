@@ -7,26 +7,15 @@ from typing import Any
 import lightning.pytorch  # noqa: F401 - its log handler keeps the stderr of its first importer
 import pytest
 import torch
+from networks import TINY
 from PIL import Image
 
 from vqa import tokenizer as tokenizers
-from vqa.config import Network, Vision
 from vqa.model import build
 from vqa.predictor import Predictor
 
 # One thread: sums come out the same in every process, and processes do not wait for each other.
 torch.set_num_threads(1)
-
-VIT = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 16, "init_values": 1.0}
-TINY = Network(
-    vision=Vision(vit_args=VIT, tile=64),
-    dim=32,
-    heads=2,
-    latents=8,
-    encoder_depth=1,
-    decoder_depth=1,
-    mlp_ratio=2.0,
-)
 
 
 @pytest.fixture(scope="session")

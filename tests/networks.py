@@ -16,6 +16,18 @@ ROPE = {"embed_dim": 16, "depth": 1, "num_heads": 1, "init_values": 1.0}
 WAYS = list(product(mixers.available(), ("encoder", "decoder"), ("state", "sequence")))
 SIZES = ((64, 64), (20, 100), (33, 7))
 
+VIT = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 16, "init_values": 1.0}
+TINY = Network(
+    vision=Vision(vit_args=VIT, tile=64),
+    dim=32,
+    heads=2,
+    latents=8,
+    encoder_depth=1,
+    decoder_depth=1,
+    mlp_ratio=2.0,
+)
+"""Trained by no test for long."""
+
 
 NETWORK = """
 model:

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY
 from lightning.pytorch import Trainer
-from networks import asked, ints, make, noise
+from networks import TINY, asked, ints, make, noise
 from PIL import Image
 
 from encoders import mixers

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from encoders.pixels import Pixels
+from encoders.vision.sheet import ImageTokens
 from vqa.datasets import Example
 
 IGNORE = -100
@@ -23,6 +24,9 @@ class Batch:
     `question_mask` bool `[B, Tq]`; `answer` int `[B, Ta]` begins with the beginning token;
     `labels` int `[B, Ta]` is the answer one token ahead, IGNORE where padded;
     `examples`: where the questions came from, if from a data set.
+
+    Where features of images are kept on disk (vqa/features.py), `stored` are the tokens of those
+    that were found there: their numbers follow those of `images`, which are to be kept by `keys`.
     """
 
     images: list[Pixels]
@@ -32,6 +36,8 @@ class Batch:
     answer: Tensor | None = None
     labels: Tensor | None = None
     examples: Sequence[Example] = ()
+    stored: ImageTokens | None = None
+    keys: Sequence[str | None] = ()
 
     def __len__(self) -> int:
         return len(self.image_index)
@@ -44,7 +50,11 @@ class Batch:
             if isinstance(value, Tensor)
         }
         images = [image.to(device) if isinstance(image, Tensor) else image for image in self.images]
-        return Batch(**{**vars(self), **move, "images": images})
+        stored = self.stored
+        if stored is not None:
+            tokens, mask, grids, places = stored
+            stored = ImageTokens(tokens.to(device), mask.to(device), grids, places.to(device))
+        return Batch(**{**vars(self), **move, "images": images, "stored": stored})
 
     def inputs(self) -> dict[str, object]:
         """What the model needs to read, by argument name."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from vqa import datasets, sampler
 from vqa import tokenizer as tokenizers
 from vqa.datasets import DataError
+from vqa.features import Features
 from vqa.loader import Loader, ResumableLoader
 from vqa.questions import Questions, Sizes, collator
 
@@ -43,6 +44,10 @@ class VQAData(LightningDataModule):
             about sides.
         num_workers: processes that read images; 0 reads them in the training process.
         cache_mb: megabytes of decoded images kept in memory.
+        features: folder to keep the tokens of image files in, with model.freeze_vision: made in
+            the first epoch, read in all later ones and by later trainings, without decoding an
+            image. Other weights, tile or size, or a changed image file, make new ones; old files
+            stay until you delete the folder. Drawn pictures are not kept.
         vocabulary: most tokens of the tokenizer trained on the questions and answers.
         tokenizer: folder of a Hugging Face tokenizer to use instead.
         predict_split: the split that `vqa predict` answers.
@@ -64,6 +69,7 @@ class VQAData(LightningDataModule):
         flip: bool = False,
         num_workers: int = 0,
         cache_mb: int = 512,
+        features: str | None = None,
         vocabulary: int = 1024,
         tokenizer: str | None = None,
         predict_split: str = "test",
@@ -90,6 +96,12 @@ class VQAData(LightningDataModule):
         self.flip = flip
         self.num_workers = num_workers
         self.cache_mb = cache_mb
+        if features and flip:
+            raise DataError(
+                f"features are kept of images as they are, in {features}, and flip mirrors them: "
+                "give one of data.features and data.flip"
+            )
+        self.features = Features(features) if features else None
         self.predict_split = predict_split
         self.seed = seed
         self.resume = {"taken": 0}
@@ -109,6 +121,15 @@ class VQAData(LightningDataModule):
         """The data set's own metric."""
         return next(iter(self.open.values())).score(prediction, answers)
 
+    def setup(self, stage: str) -> None:
+        """Raises DataError for features of an image encoder that learns."""
+        module = self.trainer.lightning_module if self.trainer else None
+        if self.features is not None and not getattr(module, "freeze_vision", False):
+            raise DataError(
+                f"features in {self.features.folder} are of an image encoder that no longer "
+                "learns: set model.freeze_vision to true, or leave data.features out"
+            )
+
     def train_dataloader(self) -> ResumableLoader:
         data = self.questions("train")
         read = Sizes(data)
@@ -127,7 +148,7 @@ class VQAData(LightningDataModule):
         if len(plans) > 1:
             batches.epochs = self._epochs(len(batches))
         self.train_loader = ResumableLoader(
-            Questions(data, self.cache_mb),
+            Questions(data, self.cache_mb, features=self.features),
             batches,
             collator(self.tokenizer, True, mirror if self.flip else None),
             self.num_workers,
@@ -176,8 +197,11 @@ class VQAData(LightningDataModule):
             self.pixels_per_batch,
             *self._share(),
         )
+        trainer = self.trainer
+        if self.features is not None and trainer and trainer.state.fn != "fit":
+            trainer.lightning_module.name_features()  # type: ignore[operator]
         return Loader(
-            Questions(data, self.cache_mb),
+            Questions(data, self.cache_mb, features=self.features),
             [[(index, size) for index in batch] for batch in batches],
             collator(self.tokenizer, True),
             self.num_workers,

@@ -66,13 +66,13 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         """
         return checkpoint.load(cls, folder, **kwargs)
 
-    def encode(self, images: Sequence[Pixels]) -> Encoding:
-        """What is kept of `images` to answer any number of questions about them.
+    def encode(self, images: Sequence[Pixels] | ImageTokens) -> Encoding:
+        """What is kept of `images`, or of their tokens, to answer any number of questions.
 
         With the question in the decoder their states in it, of one size whatever theirs; else
         their tokens.
         """
-        image = self.vision(images)
+        image = images.with_room(0) if isinstance(images, ImageTokens) else self.vision(images)
         if self.network.question == "encoder":
             return image
         memory = self._fuse(image.tokens, image.mask, image.grids, image.places)
@@ -95,8 +95,9 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         if len(index) != len(question):
             raise ValueError(f"{len(question)} questions but {len(index)} image numbers")
         if self.network.question == "decoder":
-            cache = images if isinstance(images, StateCache) else self.encode(images)  # type: ignore[arg-type]
-            states = cache.select(index.to(question.device)).states  # type: ignore[union-attr]
+            cache = images if isinstance(images, StateCache) else self.encode(images)
+            assert isinstance(cache, StateCache)
+            states = cache.select(index.to(question.device)).states
             _, states = self.decoder.scan(self._words(question, 0), question_mask, states)
             return StateCache(states)
         room = question.shape[1]

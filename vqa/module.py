@@ -1,19 +1,23 @@
 """Training: what Lightning needs to know about the model."""
 
+import warnings
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_cosine_with_min_lr_schedule_with_warmup
 
+from encoders.vision.sheet import ImageTokens
 from vqa import tokenizer as tokenizers
 from vqa.batch import Batch
 from vqa.config import Network
+from vqa.features import Features, join_tokens, of_vision
 from vqa.model import LatteVQA, build
 from vqa.questions import token_counts
 
@@ -34,6 +38,9 @@ class VQAModule(LightningModule):
         max_answer_tokens: longest answer written in validation and prediction.
         vit_weights: a file of pretrained weights for the ViT (timm's key names), or "pretrained"
             for those that timm downloads; none trains it from scratch.
+        freeze_vision: leave the image encoder, its map to the network's width included, as it is
+            at the start: for vit_weights, or a checkpoint. Images are encoded one by one, so that
+            neither a batch nor data.features, which keeps their tokens on disk, changes a bit.
         compile: compile the network with torch.compile (costs a minute at the start).
     """
 
@@ -47,6 +54,7 @@ class VQAModule(LightningModule):
         beta2: float = 0.98,
         max_answer_tokens: int = 32,
         vit_weights: str | None = None,
+        freeze_vision: bool = False,
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -60,6 +68,8 @@ class VQAModule(LightningModule):
         self.beta2 = beta2
         self.max_answer_tokens = max_answer_tokens
         self.vit_weights = vit_weights
+        self.freeze_vision = freeze_vision
+        self.named_at = 0
         self.compile_network = compile
         self.model: LatteVQA | None = None
         self.tokenizer: Any = None
@@ -73,10 +83,33 @@ class VQAModule(LightningModule):
         self.model = build(self.network, self.tokenizer)
         if self.vit_weights:
             self.model.vision.load_vit(self.vit_weights)
+        if self.freeze_vision:
+            self.model.vision.requires_grad_(False).eval()
+            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         self.forward_loss = torch.compile(self.model) if self.compile_network else self.model
 
+    def train(self, mode: bool = True) -> "VQAModule":
+        """A frozen image encoder stays in eval mode."""
+        super().train(mode)
+        if self.freeze_vision and self.model is not None:
+            self.model.vision.eval()
+        return self
+
+    def on_fit_start(self) -> None:
+        self.name_features()
+
+    def name_features(self) -> None:
+        """Tells the data of which image encoder its features are, before any worker asks."""
+        features = self._features()
+        if features is not None:
+            assert self.model is not None
+            vision = self.model.vision
+            features.weights = of_vision(self.network, vision, str(self.trainer.precision))
+            self.named_at = _version(vision)
+
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        loss: Tensor = self.forward_loss(batch.answer, labels=batch.labels, **batch.inputs()).loss
+        inputs = self._inputs(batch)
+        loss: Tensor = self.forward_loss(batch.answer, labels=batch.labels, **inputs).loss
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         real, padded = token_counts(batch, self.model.vision.count)  # type: ignore[union-attr]
         self.log("train/padding", 1 - real / padded, batch_size=len(batch))
@@ -98,7 +131,7 @@ class VQAModule(LightningModule):
 
     def _evaluate(self, batch: Batch, stage: str) -> None:
         assert self.model is not None
-        cache = self.model.read(**batch.inputs())  # type: ignore[arg-type]
+        cache = self.model.read(**self._inputs(batch))
         if batch.answer is not None:
             loss = self.model(batch.answer, past_key_values=cache, labels=batch.labels).loss
             self.log(f"{stage}/loss", loss, batch_size=len(batch), sync_dist=True)
@@ -111,14 +144,49 @@ class VQAModule(LightningModule):
     def _answers(self, batch: Batch, cache: Any) -> list[str]:
         assert self.model is not None
         if cache is None:
-            cache = self.model.read(**batch.inputs())  # type: ignore[arg-type]
+            cache = self.model.read(**self._inputs(batch))
         written = self.model.generate(cache, max_new_tokens=self.max_answer_tokens)
         return [tokenizers.decode(self.tokenizer, row) for row in written.tolist()]
+
+    def _inputs(self, batch: Batch) -> dict[str, Any]:
+        """What the model reads of `batch`: of a frozen image encoder its tokens, no pixels."""
+        inputs: dict[str, Any] = batch.inputs()
+        if not self.freeze_vision:
+            return inputs
+        # In the order in which questions name them: what is kept must not change sums.
+        order = list(dict.fromkeys(batch.image_index.tolist()))
+        image = join_tokens(self._encoded(batch), order)
+        row = {number: index for index, number in enumerate(order)}
+        index = torch.tensor([row[number] for number in batch.image_index.tolist()])
+        inputs["image_index"] = index.to(batch.image_index.device)
+        inputs["images"] = image
+        return inputs
+
+    @torch.no_grad()
+    def _encoded(self, batch: Batch) -> list[ImageTokens]:
+        """Tokens of all images, by number; those that were missing are kept."""
+        assert self.model is not None
+        features, parts = self._features(), []
+        if features is not None and _version(self.model.vision) != self.named_at:
+            raise ValueError(
+                f"the weights of the frozen image encoder changed under the features in "
+                f"{features.folder}; leave data.features out for this training"
+            )
+        for image, key in zip_longest(batch.images, batch.keys):
+            parts.append(self.model.vision([image]))
+            if features is not None and key is not None:
+                features.put(key, parts[-1])
+        return parts if batch.stored is None else [*parts, batch.stored]
+
+    def _features(self) -> Features | None:
+        return getattr(self.trainer.datamodule, "features", None)  # type: ignore[attr-defined]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         matrices: list[Tensor] = []
         others: list[Tensor] = []
         for name, weight in self.named_parameters():
+            if not weight.requires_grad:
+                continue
             plain = weight.dim() < 2 or name.endswith(("table.weight", "kind", "token"))
             (others if plain else matrices).append(weight)
         groups = [
@@ -143,3 +211,8 @@ class VQAModule(LightningModule):
                 "the checkpoint was trained with another tokenizer than this data set gives; "
                 "use the data and tokenizer it was trained with"
             )
+
+
+def _version(module: nn.Module) -> int:
+    """How often parameters were written to, counted by torch."""
+    return sum(weight._version for weight in module.parameters())

@@ -5,15 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 from torch.utils.data import Dataset as TorchDataset
 from transformers import PreTrainedTokenizerFast
 
+from encoders.vision.sheet import ImageTokens
 from vqa import images
 from vqa.batch import Batch, collate
 from vqa.datasets import Dataset, Example, Rendered
+from vqa.features import Features, Missing, join_tokens
 
-Item = tuple[Example, Tensor]
+Item = tuple[Example, Tensor | ImageTokens | Missing]
 At = tuple[int, int | None]
 """Which question, and at which size its image: see `Questions`."""
 
@@ -30,10 +31,21 @@ class Questions(TorchDataset[Item]):
     The last decoded images, `cache_mb` megabytes of them, stay in memory: a data set that fits is
     decoded once, and of a larger one the questions about one image, where they follow each other,
     share its pixels. Worker processes each have a cache of their own.
+
+    With `features`, an image file comes as the tokens kept of it, and is not decoded; as `Missing`
+    where there are none yet. Drawn pictures come as pixels all the same.
     """
 
-    def __init__(self, dataset: Dataset, cache_mb: int = 0, max_pixels: int | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        cache_mb: int = 0,
+        max_pixels: int | None = None,
+        features: Features | None = None,
+    ) -> None:
         self.dataset = dataset
+        self.features = features
+        self.last: tuple[str, ImageTokens | Missing] | None = None
         self.capacity = cache_mb * 2**20
         self.held = 0
         self.max_pixels = max_pixels or images.MAX_PIXELS
@@ -47,13 +59,31 @@ class Questions(TorchDataset[Item]):
         if isinstance(self.dataset, Rendered):
             return self.dataset.render(index, size)
         example = self.dataset[index]
+        if self.features is not None:
+            return example, self._tokens(self.features, example.image, size)
         return example, self.pixels(example.image, size)
+
+    def _tokens(self, features: Features, path: str, size: int | None) -> ImageTokens | Missing:
+        """What is kept of the image; that of the last one in memory, for its next question."""
+        key = features.key(path, size)
+        last = self.last[1] if self.last and self.last[0] == key else None
+        if isinstance(last, ImageTokens):
+            return last
+        found: ImageTokens | Missing | None = features.get(key) or last
+        if found is None:
+            # Not `self.pixels`, which remembers a path, whatever became of the file since.
+            pixels = _load(path, size, self.max_pixels)
+            if features.key(path, size) != key:
+                return Missing(pixels, None)
+            found = Missing(pixels, key)
+        self.last = key, found
+        return found
 
     def pixels(self, path: str, size: int | None = None) -> Tensor:
         """The image at `path`. Raises ImageError, naming it, where it cannot be read."""
         image = self.cache.get((path, size))
         if image is None:
-            image = shrink(images.load(path, self.max_pixels), size)
+            image = _load(path, size, self.max_pixels)
             self.cache[path, size] = image
             self.held += image.nbytes
             while self.held > self.capacity:  # a dict keeps its order: the oldest goes first
@@ -80,17 +110,24 @@ class Sizes:
 
         Of pictures that are drawn at their own size it is known only that they are alike: 1.
         """
+        pixels = {path: self.of(path, size) for path in dict.fromkeys(self.images)}
+        return [pixels[path] for path in self.images]
+
+    def of(self, path: str, size: int | None = None) -> int:
+        """Pixels of one image, as `pixels`."""
         if self.rendered:
-            return [1 if size is None else size**2] * len(self.images)
+            return 1 if size is None else size**2
+        width, height = self.sizes()[path]
+        rows, columns = shrunk_size(height, width, size)
+        return rows * columns
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Width and height in pixels of each image file."""
         if not self.headers:
             paths = list(dict.fromkeys(self.images))
             with ThreadPoolExecutor(HEADER_THREADS) as pool:
                 self.headers = dict(zip(paths, pool.map(images.size, paths), strict=True))
-        pixels = {}
-        for path, (width, height) in self.headers.items():
-            rows, columns = shrunk_size(height, width, size)
-            pixels[path] = rows * columns
-        return [pixels[path] for path in self.images]
+        return self.headers
 
 
 def shrunk_size(height: int, width: int, longest: int | None) -> tuple[int, int]:
@@ -103,12 +140,12 @@ def shrunk_size(height: int, width: int, longest: int | None) -> tuple[int, int]
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def shrink(image: Tensor, longest: int | None) -> Tensor:
-    """`image` uint8 `[3, H, W]` with its longer side at most `longest` pixels, never enlarged."""
-    size = shrunk_size(image.shape[1], image.shape[2], longest)
-    if size == tuple(image.shape[1:]):
-        return image
-    return interpolate(image.unsqueeze(0), size, mode="bilinear", antialias=True).squeeze(0)
+def _load(path: str, longest: int | None, max_pixels: int) -> Tensor:
+    """The image as `vqa ask` reads it, with its longer side at most `longest` pixels."""
+    with images.open(path, max_pixels) as picture:
+        _, height, width = picture.shape
+        size = shrunk_size(height, width, longest)
+        return (picture if size == (height, width) else picture.scaled(*size))[:, :, :]
 
 
 def collator(
@@ -118,25 +155,37 @@ def collator(
 ) -> Callable[[Sequence[Item]], Batch]:
     """Items to a `Batch` in which each image stands once; with `learn` also the answer to train on.
 
-    Of several accepted answers the first is learned.
+    Of several accepted answers the first is learned. Images come first, then those whose tokens
+    are known already.
     """
 
     def join(items: Sequence[Item]) -> Batch:
-        place: dict[str, int] = {}
-        pixels: list[Tensor] = []
+        pixels: dict[str, Tensor] = {}
+        keys: dict[str, str | None] = {}
+        stored: dict[str, ImageTokens] = {}
         for example, image in items:
-            if example.image not in place:
-                place[example.image] = len(pixels)
-                pixels.append(augment(image) if augment else image)
+            name = example.image
+            if name in pixels or name in stored:
+                continue
+            if isinstance(image, ImageTokens):
+                stored[name] = image
+                continue
+            if isinstance(image, Missing):
+                image, keys[name] = image
+            pixels[name] = augment(image) if augment else image
+        place = {name: index for index, name in enumerate([*pixels, *stored])}
         examples = [example for example, _ in items]
-        return collate(
-            pixels,
+        batch = collate(
+            list(pixels.values()),
             [place[example.image] for example in examples],
             [example.question for example in examples],
             tokenizer,
             [example.answers[0] for example in examples] if learn else None,
             examples,
         )
+        batch.keys = list(keys.values())
+        batch.stored = join_tokens(list(stored.values())) if stored else None
+        return batch
 
     return join
 
@@ -147,6 +196,8 @@ def token_counts(batch: Batch, count: Callable[[int, int], int]) -> tuple[int, i
     A row is a question; `count` tells the tokens of an image of so many pixels (height, width), as
     `LatteVQA.vision.count` does. The share of padding is 1 - real / all.
     """
-    lengths = torch.tensor([count(image.shape[1], image.shape[2]) for image in batch.images])
-    rows = lengths[batch.image_index.cpu()]
+    lengths = [count(image.shape[1], image.shape[2]) for image in batch.images]
+    if batch.stored is not None:
+        lengths += batch.stored.mask.sum(1).tolist()
+    rows = torch.tensor(lengths)[batch.image_index.cpu()]
     return int(rows.sum()), len(rows) * int(rows.max())
