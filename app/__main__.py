@@ -12,14 +12,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until interrupted; a mistake of the user's is one sentence and exit code 2."""
     flags = parser().parse_args(arguments)
     # Imported here: --help need not wait for torch, nor a wrong --model for gradio.
-    from vqa.budget import Budget, parse_bytes
-    from vqa.images import MAX_PIXELS
     from vqa.predictor import Predictor, Reading
 
     try:
-        memory = None if flags.max_memory is None else parse_bytes(flags.max_memory)
-        budget = Budget(flags.max_tokens, memory, flags.max_seconds)
-        reading = Reading(flags.max_pixels or MAX_PIXELS, budget=budget)
+        reading = Reading.within(
+            flags.max_pixels, 1, flags.max_tokens, flags.max_memory, flags.max_seconds
+        )
         predictor = Predictor.from_pretrained(flags.model)
         from app.demo import build, serve
 

@@ -18,7 +18,7 @@ def test_config_trains(
     monkeypatch.setattr(sys, "argv", ["vqa"])
     monkeypatch.chdir(tmp_path)
     quick = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu"]
-    data = ["--data.dataset", "jsonl", "--data.root", str(squares)]
+    data = ["--data.dataset", "jsonl", "--data.root", str(squares), "--data.dataset_args", "{}"]
     assert main(["fit", "-c", str(path), *quick, *data]) == 0
 
 

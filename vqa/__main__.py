@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer import Context
 
-from vqa import commands
+from vqa import commands, plan_command
 
 app = typer.Typer(
     help="Visual question answering on images of any size, with latent attention.",
@@ -50,7 +50,13 @@ def train(context: Context) -> None:
     )
 
 
-for command in (commands.ask, commands.evaluate, commands.generate, commands.export):
+for command in (
+    plan_command.plan,
+    commands.ask,
+    commands.evaluate,
+    commands.generate,
+    commands.export,
+):
     app.command()(command)
 for name, text in TRAINING.items():
     app.command(name, help=text, context_settings=HANDED_ON)(train)

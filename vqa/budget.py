@@ -67,21 +67,22 @@ def plan(
     beams: int = 10,
     kept: int = 0,
     calibration: Calibration | None = None,
+    resident: int | None = None,
 ) -> Plan:
     """The reading of an image of `height` x `width` pixels at the largest size that fits `budget`.
 
     `picture_bytes` a pixel are held by whoever decodes it: 4 for colour and 1 for grey files, 0
     for what is in memory already; `decoder`: the file's format, JPEG or any other; `beams` of the
-    search for answers, 2 top_k; `kept`: bytes that images kept for later questions may take.
+    search for answers, 2 top_k; `kept`: bytes that images kept for later questions may take;
+    `resident`: bytes that the process has with the model, those of now if not given.
     Where seconds are limited and no `calibration` is given, the machine's own is used, and measured
     if need be. Raises BudgetError where even the smallest size costs too much.
     """
+    held = memory.resident() if resident is None else resident  # measuring leaves memory behind
     if calibration is None and budget.max_seconds is not None:
         calibration = calibrate(model)
     source = memory.Source(height, width, picture_bytes)
-    costs = _Costs(
-        model, source, decoder, question_tokens, beams, kept, calibration, memory.resident()
-    )
+    costs = _Costs(model, source, decoder, question_tokens, beams, kept, calibration, held)
     best = max(height, width)
     if _exceeded(costs.at(best), budget):
         best = _upper_bound(costs, budget, best)

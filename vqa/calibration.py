@@ -26,8 +26,8 @@ from vqa.work import Work, work_of
 
 BEAMS = 10
 QUESTION = 32
-TOKENS, REPEATS = (256, 1024, 4096), (5, 4, 3)
-"""Patches of the images that are read to measure the time, and how often."""
+SIDES, REPEATS = (64, 512, 1024), (5, 4, 3)
+"""Sides in pixels of the images that are read to measure the time, and how often each is."""
 
 PIXELS = 1024
 """Side of the image that is decoded and scaled to measure the time."""
@@ -82,13 +82,15 @@ def cache_folder() -> Path:
 def measure(model: LatteVQA) -> Calibration:
     """Time the parts on this machine, with the threads that torch has now."""
     jpeg, other, scaling = _pixel_seconds()
+    softmax = model.network.mixer == "attention"  # half the sides: a sixteenth of the time
     with torch.inference_mode():
         runs = [
-            _run(model, patches, repeats) for patches, repeats in zip(TOKENS, REPEATS, strict=True)
+            _run(model, side // 2 if softmax else side, repeats)
+            for side, repeats in zip(SIDES, REPEATS, strict=True)
         ]
     first, last = runs[0], runs[-1]
     patch = max(0.0, (last.vision - first.vision) / (last.work.slots - first.work.slots))
-    pair = _pair(runs) if model.network.mixer == "attention" else 0.0
+    pair = _pair(runs) if softmax else 0.0
     rest = [run.total - run.vision - pair * run.work.tokens**2 for run in runs]
     token = max(0.0, (rest[-1] - rest[0]) / (last.work.tokens - first.work.tokens))
     spent = patch * first.work.slots + token * first.work.tokens + pair * first.work.tokens**2
@@ -104,26 +106,27 @@ class _Run:
     total: float
 
 
-def _run(model: LatteVQA, patches: int, repeats: int) -> _Run:
-    side = math.isqrt(patches) * model.vision.patch
-    image = torch.from_numpy(_picture(side).transpose(2, 0, 1).copy()).to(model.device)
+def _run(model: LatteVQA, side: int, repeats: int) -> _Run:
+    """Answers about an image of `side` pixels a side."""
     question = torch.full((1, QUESTION), 3, device=model.device)
+    clock = _clock(model.device)
+    words: dict[str, Any] = {"num_beams": BEAMS, "num_return_sequences": BEAMS}
+    rows = torch.zeros(BEAMS, dtype=torch.long, device=model.device)
+    seen: list[float] = []  # before and after the image encoder
+    watch = model.vision.register_forward_pre_hook(lambda *_: seen.append(clock()))
+    watch_end = model.vision.register_forward_hook(lambda *_: seen.append(clock()))
 
     def answer() -> None:
-        cache = model.read([image], question, question > 0)
-        words: dict[str, Any] = {"num_beams": BEAMS, "num_return_sequences": BEAMS}
+        cache = model.read([picture], question, question > 0)
         sequences = model.generate(cache, length_penalty=0.0, **words)
-        rows = torch.zeros(BEAMS, dtype=torch.long, device=model.device)
         model.score(cache.select(rows), sequences)
 
-    def vision() -> None:
-        model.vision([image])
-
-    return _Run(
-        work_of(model, side, side, QUESTION),
-        _seconds(vision, repeats, model.device),
-        _seconds(answer, repeats, model.device),
-    )
+    with images.open(_file(_picture(side), "JPEG")) as picture:
+        total = _seconds(answer, repeats, clock)
+    watch.remove()
+    watch_end.remove()
+    spent = [end - start for start, end in zip(seen[2::2], seen[3::2], strict=True)]
+    return _Run(work_of(model, side, side, QUESTION), min(spent), total)
 
 
 def _pair(runs: list[_Run]) -> float:
@@ -136,18 +139,23 @@ def _pair(runs: list[_Run]) -> float:
 def _pixel_seconds() -> tuple[float, float, float]:
     """A JPEG pixel decoded, a PNG pixel decoded, a pixel scaled to half the size."""
     pixels = _picture(PIXELS)
-    files = []
-    for kind in ("JPEG", "PNG"):
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, kind)
-        files.append(file.getvalue())
+    clock = _clock(torch.device("cpu"))
 
     def scale() -> None:
         with images.open(pixels) as picture:
             picture.scaled(PIXELS // 2, PIXELS // 2)[:, :, :]
 
-    jpeg, png = (_seconds(lambda file=file: images.load(file)) for file in files)  # type: ignore[misc]
-    return jpeg / pixels.size * 3, png / pixels.size * 3, _seconds(scale) / pixels.size * 3
+    def decode(file: bytes) -> float:
+        return _seconds(lambda: images.load(file), 3, clock) / PIXELS**2
+
+    jpeg, png = (decode(_file(pixels, kind)) for kind in ("JPEG", "PNG"))
+    return jpeg, png, _seconds(scale, 3, clock) / PIXELS**2
+
+
+def _file(pixels: np.ndarray, kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
 
 
 def _picture(side: int) -> np.ndarray:
@@ -159,20 +167,25 @@ def _picture(side: int) -> np.ndarray:
     return (smooth + grain).clip(0, 255).astype(np.uint8)
 
 
-def _seconds(
-    work: Callable[[], object], repeats: int = 3, device: torch.device | None = None
-) -> float:
-    """The shortest of `repeats` times, after one run that is not counted."""
-    on_gpu = device is not None and device.type == "cuda"
+def _clock(device: torch.device) -> Callable[[], float]:
+    """What tells the time of work on `device`."""
+    if device.type == "cuda":
+
+        def synchronized() -> float:
+            torch.cuda.synchronize(device)
+            return time.perf_counter()
+
+        return synchronized
     # One thread's own time, which other programs cannot stretch; several threads wait for another.
-    alone = torch.get_num_threads() == 1 and not on_gpu
-    clock = time.thread_time if alone else time.perf_counter
+    return time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+
+
+def _seconds(work: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+    """The shortest of `repeats` times, after one run that is not counted."""
     times = []
     for _ in range(repeats + 1):
         start = clock()
         work()
-        if on_gpu:
-            torch.cuda.synchronize(device)
         times.append(clock() - start)
     return min(times[1:])
 

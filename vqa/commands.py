@@ -13,7 +13,6 @@ from typer import Argument, Option
 from vqa import datasets
 
 if TYPE_CHECKING:
-    from vqa.budget import Budget
     from vqa.predictor import Answer
 
 Model = Annotated[str | None, Option(help="A model folder; the bundled model if not given.")]
@@ -42,11 +41,9 @@ def ask(
 
     An image that would cost more than allowed is read at the largest scale that does not.
     """
-    from vqa.images import MAX_PIXELS
     from vqa.predictor import Predictor, Reading
 
-    limit = MAX_PIXELS if max_pixels is None else max_pixels
-    reading = Reading(limit, page, _budget(max_tokens, max_memory, max_seconds))
+    reading = Reading.within(max_pixels, page, max_tokens, max_memory, max_seconds)
     predictor = Predictor.from_pretrained(model, device, cache_mb=0)
     answer = predictor.ask(image, question, top_k, reading)
     print(dumps(answer.to_dict(), ensure_ascii=False, indent=1) if json else _text(answer))
@@ -76,15 +73,15 @@ def evaluate(
     would cost more than allowed are read at the largest scale that does not.
     """
     from vqa import evaluate as evaluation
-    from vqa.predictor import Predictor
+    from vqa.predictor import Predictor, Reading
 
     data = datasets.create(dataset, root, split, skip_bad)
     for reason in data.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     predictor = Predictor.from_pretrained(model, device, cache_mb=0)
-    budget = _budget(max_tokens, max_memory, max_seconds)
+    reading = Reading.within(None, 1, max_tokens, max_memory, max_seconds)
     scores = evaluation.evaluate(
-        predictor, data, out, batch_size, limit, top_k, num_workers, budget
+        predictor, data, out, batch_size, limit, top_k, num_workers, reading.budget
     )
     print(dumps(scores, indent=1))
 
@@ -139,12 +136,6 @@ def export(
 
     write(checkpoint, folder, dtype)
     print(f"wrote {folder}")
-
-
-def _budget(max_tokens: int | None, max_memory: str | None, max_seconds: float | None) -> "Budget":
-    from vqa.budget import Budget, parse_bytes
-
-    return Budget(max_tokens, None if max_memory is None else parse_bytes(max_memory), max_seconds)
 
 
 def _text(answer: "Answer") -> str:

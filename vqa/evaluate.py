@@ -94,7 +94,7 @@ def _longest(
             width,
             budget,
             question_tokens=words[path],
-            beams=2 * top_k,
+            beams=1 if top_k == 1 else 2 * top_k,
         )
         side = max(planned.read_width, planned.read_height)
         found[path] = None if planned.scale == 1 else side

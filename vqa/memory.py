@@ -32,9 +32,21 @@ class Source:
 
 def resident() -> int:
     """Bytes of memory that the process has now, or had at most where the system tells only that."""
+    return _status("VmRSS")
+
+
+def peak() -> int:
+    """Bytes of memory that the process had at most.
+
+    Not `ru_maxrss` on Linux: a child process starts with that of its parent.
+    """
+    return _status("VmHWM")
+
+
+def _status(word: str) -> int:
     status = Path("/proc/self/status")
     if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+        line = next(line for line in status.read_text().splitlines() if line.startswith(word))
         return int(line.split()[1]) * 2**10
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 2**10
@@ -52,8 +64,7 @@ def phases(
     size, tokens, stack = model.dtype.itemsize, work.tokens, model.encoder
     picture = source.height * source.width * source.held + _blocks(source, work)
     sequence = tokens * (size * model.network.dim + 9)  # 9: row and column in fp32, and the mask
-    if sequence <= kept:
-        sequence *= 2  # the words are put into a copy
+    sequence += min(sequence, kept)  # the words are put into a copy
     states = _states(model, tokens, size)
     chunk = _chunk(stack, min(tokens, CHUNK), size)
     return {
@@ -61,8 +72,8 @@ def phases(
         "tiles": picture + sequence + _tiles(model.vision, work, size),
         "encoder": picture + sequence + chunk + _all_tokens(stack, tokens, size),
         "decoder": picture + sequence + 2 * states + chunk,  # a longer copy beside the old one
-        # For each beam, before and after a word.
-        "answer": picture + states * (2 * beams + 1),
+        # Of each beam: before a word, after it, in its new order, and those that generate() holds.
+        "answer": picture + states * (4 * beams + 1),
     }
 
 
@@ -108,7 +119,7 @@ def _tiles(vision: Any, work: Work, size: int) -> int:
 def _embedding(vision: Any, pixels: int) -> int:
     """The first convolution's output thrice: itself, normed, and through the activation."""
     convs = getattr(getattr(vision, "stem", None) or vision.vit.patch_embed, "convs", None)
-    return 3 * pixels * convs[0].out_channels // 4 if convs else 0  # stride 2 both ways
+    return 3 * pixels * convs[0].out_channels // convs[0].stride[0] ** 2 if convs else 0
 
 
 def _vit(vit: Any, patches: int) -> int:
@@ -138,7 +149,7 @@ def _all_tokens(stack: Any, tokens: int, size: int) -> int:
     """What one layer's mixer holds of all tokens at once; Latte's nothing."""
     block = stack.blocks[0]
     width, logits = block.mlp[0].in_features, block.mixer.query.out_features
-    if not block.mixer.reads:  # norm, logits (keys masked besides), values, near and far outputs
-        return tokens * size * (8 * width + 3 * logits)
+    if not block.mixer.reads:  # macchiato, recurrences: every tensor of the layer, about
+        return tokens * size * (14 * width + 5 * logits)
     keeps = isinstance(block.mixer, attention.Mixer)
     return 4 * tokens * size * width if keeps else 0  # keys and values, while they grow

@@ -13,7 +13,7 @@ import torch
 from vqa import __version__, checkpoint, fingerprint, images, search
 from vqa import tokenizer as tokenizers
 from vqa.batch import Batch, collate
-from vqa.budget import Budget, plan
+from vqa.budget import Budget, parse_bytes, plan
 from vqa.cache import StateCache
 from vqa.encoded import Encoded, Source
 from vqa.encodings import Encodings
@@ -39,6 +39,22 @@ class Reading:
     max_pixels: int = images.MAX_PIXELS
     page: int = 1
     budget: Budget = Budget()
+
+    @staticmethod
+    def within(
+        max_pixels: int | None = None,
+        page: int = 1,
+        max_tokens: int | None = None,
+        max_memory: str | None = None,
+        max_seconds: float | None = None,
+    ) -> "Reading":
+        """From what people write: None: no limit of theirs; memory such as 4GiB.
+
+        Raises ValueError for what is no limit.
+        """
+        memory = None if max_memory is None else parse_bytes(max_memory)
+        budget = Budget(max_tokens, memory, max_seconds)
+        return Reading(images.MAX_PIXELS if max_pixels is None else max_pixels, page, budget)
 
 
 NATIVE = Reading()
@@ -278,7 +294,7 @@ class Predictor:
                     question_tokens=question_tokens,
                     picture_bytes=picture.held,
                     decoder=picture.format,
-                    beams=2 * top_k,
+                    beams=1 if top_k == 1 else 2 * top_k,
                     kept=self.encodings.capacity,
                 )
                 if found.scale < 1:

@@ -14,8 +14,8 @@ class ConvStem(nn.Module):
     """3x3 convolutions of stride 2 down to a vector of width `dim` a patch.
 
     For patches of 32 px and more the first is 7x7 of stride 4, which halves the time. A tile's
-    tokens do not depend on how far it was padded to the right and below: such a convolution over a
-    multiple of its stride reads pixels to the left and above, and none past the patch it belongs to.
+    tokens do not depend on how far it was padded to the right and below: such a convolution over
+    a multiple of its stride reads pixels to the left and above, none past the patch it belongs to.
     """
 
     def __init__(self, patch: int, dim: int, tile: int) -> None:
