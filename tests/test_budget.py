@@ -273,14 +273,16 @@ MEASURE = """
 import json, sys
 import torch
 torch.set_num_threads(1)
+from vqa import memory
 from vqa.budget import plan
-from vqa.memory import peak, resident
 from vqa.predictor import Predictor
 predictor = Predictor.from_pretrained(device="cpu", cache_mb=0)
-before = resident()
-found = plan(predictor.model, 900, 1300)
+before = memory.resident()
+predicted = plan(predictor.model, 900, 1300).memory
+memory.HEAP = 1.0
+tensors = plan(predictor.model, 900, 1300).memory - memory.FIRST_USE
 predictor.ask(sys.argv[1], "what color is the circle?")
-print(json.dumps([before, found.memory, peak()]))
+print(json.dumps([before, predicted, tensors, memory.peak()]))
 """
 
 
@@ -291,9 +293,11 @@ def test_the_predicted_peak_is_the_measured_one(tmp_path: Path) -> None:
     command = [sys.executable, "-c", MEASURE, str(path)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert run.returncode == 0, run.stderr
-    before, predicted, peak = json.loads(run.stdout.splitlines()[-1])
+    before, predicted, tensors, peak = json.loads(run.stdout.splitlines()[-1])
     assert predicted == pytest.approx(peak, rel=0.15)
-    assert predicted - before == pytest.approx(peak - before, rel=0.35)  # not only the libraries
+    # Without the libraries: how much freed memory the heap keeps differs from machine to machine.
+    least, measured, most = tensors - before, peak - before, predicted - before
+    assert 100 * 2**20 < least < measured * 1.1 and measured < most * 1.1
 
 
 def test_the_command_prints_a_plan(

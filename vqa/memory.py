@@ -20,6 +20,10 @@ from vqa.work import Work
 FIRST_USE = 32 * 2**20
 """Code and buffers that the libraries load at the first answer of a process."""
 
+HEAP = 1.5
+"""Memory of a batch of tiles over its living tensors. glibc returns large blocks only; of the
+smaller ones that lie between living ones it keeps none to about half a batch's (docs/budget.md)."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -105,10 +109,7 @@ def _tiles(vision: Any, work: Work, size: int) -> int:
     latte = not hasattr(vision, "vit")
     if not latte:
         steps.append(6 * pixels + _vit(vision.vit, work.batch_pixels // vision.patch**2 * size))
-    most = max(steps)
-    # glibc returns large blocks only; of the smaller ones that lie between living ones it keeps
-    # about half a batch's (docs/budget.md).
-    most += most // 2
+    most = int(HEAP * max(steps))
     if latte:
         width, tokens = vision.width, work.tokens * size
         whole = tokens * (width + vision.dim)  # read in its own width, then mapped part by part
