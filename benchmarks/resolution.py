@@ -24,6 +24,7 @@ from resolution_accuracy import curves, receipts
 from resolution_plot import cost_picture
 from typer import Option
 
+from vqa import memory
 from vqa import tokenizer as tokenizers
 from vqa.config import LatteVQAConfig, Network
 from vqa.model import LatteVQA, build
@@ -53,7 +54,7 @@ def measure(mixer: str, side: int, threads: int) -> Row:
     question = torch.full((1, 8), 5)
     _answer(model, torch.zeros(3, 300, 300, dtype=torch.uint8), question)  # libraries load now
     image = torch.randint(256, (3, side, side), dtype=torch.uint8)
-    before, start = _peak(), perf_counter()
+    before, start = memory.peak(), perf_counter()
     _answer(model, image, question)
     return {
         "mixer": mixer,
@@ -61,7 +62,7 @@ def measure(mixer: str, side: int, threads: int) -> Row:
         "tokens": model.vision.count(side, side) + question.shape[1],
         "seconds": perf_counter() - start,
         **{f"{name}_seconds": value for name, value in seconds.items()},
-        "peak_bytes": _peak() - before,
+        "peak_bytes": memory.peak() - before,
         "parameters": sum(weight.numel() for weight in model.parameters()),
     }
 
@@ -79,11 +80,6 @@ def _timed(work: Callable[..., Any], seconds: dict[str, float], name: str) -> Ca
         return result
 
     return timed
-
-
-def _peak() -> int:
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def cost(

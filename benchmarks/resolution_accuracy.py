@@ -14,7 +14,6 @@ from typer import Option
 from vqa import Predictor, datasets, images
 from vqa.batch import collate
 from vqa.datasets import Example
-from vqa.questions import shrunk_size
 
 RESULTS = Path(__file__).parent / "results"
 STRATEGIES = {"native": None, "resized to 896": 896, "resized to 448": 448}
@@ -42,7 +41,7 @@ def score(
 
 def shrink(image: Tensor, longest: int | None) -> Tensor:
     """As `vqa ask` would read the picture with its longer side at `longest` pixels."""
-    size = shrunk_size(image.shape[1], image.shape[2], longest)
+    size = images.shrunk_size(image.shape[1], image.shape[2], longest)
     if size == tuple(image.shape[1:]):
         return image
     with images.open(image.permute(1, 2, 0).numpy()) as picture:

@@ -16,7 +16,7 @@ from vqa import datasets, images
 from vqa.batch import IGNORE
 from vqa.datamodule import VQAData
 from vqa.datasets import DataError, Example
-from vqa.questions import Questions, Sizes, shrunk_size, token_counts
+from vqa.questions import Questions, Sizes, token_counts
 
 
 def data(root: Path, **words: object) -> VQAData:
@@ -210,7 +210,7 @@ def test_shrinking_is_that_of_asking(squares: Path) -> None:
 
 
 def test_a_needle_keeps_a_pixel() -> None:
-    assert shrunk_size(5000, 3, 100) == (100, 1)
+    assert images.shrunk_size(5000, 3, 100) == (100, 1)
 
 
 def test_pixel_counts_are_those_of_the_images_read(squares: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from vqa import memory
 from vqa.calibration import Calibration, calibrate
+from vqa.images import shrunk_size
 from vqa.model import LatteVQA
 from vqa.work import work_of
 
@@ -110,7 +111,7 @@ class _Costs:
     def at(self, longest: int, overview: bool = True) -> Plan:
         """The plan of that size; without the `overview`, less than that."""
         source = self.source
-        height, width = _scaled(source.height, source.width, longest)
+        height, width = shrunk_size(source.height, source.width, longest)
         work = work_of(self.model, height, width, self.question_tokens, overview)
         seconds = None
         if self.calibration is not None:
@@ -126,12 +127,6 @@ class _Costs:
             memory=self.resident + memory.needed(self.model, work, source, self.beams, self.kept),
             seconds=seconds,
         )
-
-
-def _scaled(height: int, width: int, longest: int) -> tuple[int, int]:
-    """The size whose longer side has `longest` pixels, in the same proportions."""
-    whole = max(height, width)
-    return max(1, round(height * longest / whole)), max(1, round(width * longest / whole))
 
 
 def _upper_bound(costs: _Costs, budget: Budget, longest: int) -> int:

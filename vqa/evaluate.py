@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from vqa import sampler
+from vqa import sampler, search
 from vqa.batch import Batch
 from vqa.budget import Budget, plan
 from vqa.datasets import Dataset, Example
@@ -94,7 +94,7 @@ def _longest(
             width,
             budget,
             question_tokens=words[path],
-            beams=1 if top_k == 1 else 2 * top_k,
+            beams=search.beams(top_k),
         )
         side = max(planned.read_width, planned.read_height)
         found[path] = None if planned.scale == 1 else side

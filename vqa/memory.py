@@ -67,18 +67,23 @@ def phases(
     """Bytes that each phase of an answer needs."""
     size, tokens, stack = model.dtype.itemsize, work.tokens, model.encoder
     picture = source.height * source.width * source.held + _blocks(source, work)
-    sequence = tokens * (size * model.network.dim + 9)  # 9: row and column in fp32, and the mask
-    sequence += min(sequence, kept)  # the words are put into a copy
+    whole = sequence(model, tokens)
+    whole += min(whole, kept)  # the words are put into a copy
     states = _states(model, tokens, size)
     chunk = _chunk(stack, min(tokens, CHUNK), size)
     return {
         "overview": picture + _overview(work),
-        "tiles": picture + sequence + _tiles(model.vision, work, size),
-        "encoder": picture + sequence + chunk + _all_tokens(stack, tokens, size),
-        "decoder": picture + sequence + 2 * states + chunk,  # a longer copy beside the old one
+        "tiles": picture + whole + _tiles(model.vision, work, size),
+        "encoder": picture + whole + chunk + _all_tokens(stack, tokens, size),
+        "decoder": picture + whole + 2 * states + chunk,  # a longer copy beside the old one
         # Of each beam: before a word, after it, in its new order, and those that generate() holds.
         "answer": picture + states * (4 * beams + 1),
     }
+
+
+def sequence(model: LatteVQA, tokens: int) -> int:
+    """Bytes of a sequence of `tokens`: row and column of each in fp32, and the mask, are 9."""
+    return tokens * (model.dtype.itemsize * model.network.dim + 9)
 
 
 def _blocks(source: Source, work: Work) -> int:

@@ -28,11 +28,10 @@ def plan(
     """
     from vqa import budget, images, memory
     from vqa.calibration import calibrate
-    from vqa.predictor import Predictor
+    from vqa.predictor import Predictor, Reading
 
-    most = None if max_memory is None else budget.parse_bytes(max_memory)
-    limits = budget.Budget(max_tokens, most, max_seconds)
-    with images.open(image, page=page) as picture:
+    reading = Reading.within(None, page, max_tokens, max_memory, max_seconds)
+    with images.open(image, reading.max_pixels, page) as picture:
         _, height, width = picture.shape
         held, decoder = picture.held, picture.format
     network = Predictor.from_pretrained(model, device, cache_mb=0).model
@@ -41,7 +40,7 @@ def plan(
         network,
         height,
         width,
-        limits,
+        reading.budget,
         picture_bytes=held,
         decoder=decoder,
         calibration=calibrate(network),

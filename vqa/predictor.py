@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vqa import __version__, checkpoint, fingerprint, images, search
+from vqa import __version__, checkpoint, fingerprint, images, memory, search
 from vqa import tokenizer as tokenizers
 from vqa.batch import Batch, collate
 from vqa.budget import Budget, parse_bytes, plan
@@ -260,8 +260,8 @@ class Predictor:
         batch: Batch,
     ) -> StateCache:
         """Through what is kept of the image, or, where that would not be kept, at once."""
-        network = self.model.network
-        size = 2**20 if network.question == "decoder" else source.tokens * (4 * network.dim + 9)
+        decoder = self.model.network.question == "decoder"
+        size = 2**20 if decoder else memory.sequence(self.model, source.tokens)
         if not self.encodings.takes(size):
             return self.model.read([picture], *self._asked(batch))
         encoded = self._encode(image, picture, source, reading)
@@ -294,7 +294,7 @@ class Predictor:
                     question_tokens=question_tokens,
                     picture_bytes=picture.held,
                     decoder=picture.format,
-                    beams=1 if top_k == 1 else 2 * top_k,
+                    beams=search.beams(top_k),
                     kept=self.encodings.capacity,
                 )
                 if found.scale < 1:

@@ -118,7 +118,7 @@ class Sizes:
         if self.rendered:
             return 1 if size is None else size**2
         width, height = self.sizes()[path]
-        rows, columns = shrunk_size(height, width, size)
+        rows, columns = images.shrunk_size(height, width, size)
         return rows * columns
 
     def sizes(self) -> dict[str, tuple[int, int]]:
@@ -130,21 +130,11 @@ class Sizes:
         return self.headers
 
 
-def shrunk_size(height: int, width: int, longest: int | None) -> tuple[int, int]:
-    """Height and width in pixels once the longer side is `longest` at most, of the same shape.
-
-    >>> shrunk_size(3000, 4000, 1000)
-    (750, 1000)
-    """
-    scale = 1.0 if longest is None else min(1.0, longest / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
 def _load(path: str, longest: int | None, max_pixels: int) -> Tensor:
     """The image as `vqa ask` reads it, with its longer side at most `longest` pixels."""
     with images.open(path, max_pixels) as picture:
         _, height, width = picture.shape
-        size = shrunk_size(height, width, longest)
+        size = images.shrunk_size(height, width, longest)
         return (picture if size == (height, width) else picture.scaled(*size))[:, :, :]
 
 

@@ -19,22 +19,29 @@ class Candidate:
     score: float
 
 
+def beams(top_k: int) -> int:
+    """How many beams search for `top_k` answers; one is written greedily.
+
+    Twice as many as answers: the same text may be found in several spellings of tokens.
+    """
+    return 1 if top_k == 1 else 2 * top_k
+
+
 def search(model: LatteVQA, tokenizer: Any, cache: StateCache, top_k: int) -> list[list[Candidate]]:
     """For each question of `cache` its `top_k` answers, most probable first."""
-    # Twice as many beams as answers: the same text may be found in several spellings of tokens.
-    beams = 1 if top_k == 1 else 2 * top_k
-    words: dict[str, Any] = {"num_beams": beams, "num_return_sequences": beams}
-    if beams > 1:
+    width = beams(top_k)
+    words: dict[str, Any] = {"num_beams": width, "num_return_sequences": width}
+    if width > 1:
         words["length_penalty"] = 0.0  # rank by probability, not by probability per token
     sequences = model.generate(cache, **words)
-    questions = len(sequences) // beams
-    rows = torch.arange(questions, device=sequences.device).repeat_interleave(beams)
+    questions = len(sequences) // width
+    rows = torch.arange(questions, device=sequences.device).repeat_interleave(width)
     # Scored over the whole answer, its end included, so that the numbers are probabilities.
     scores = model.score(cache.select(rows), sequences).exp().tolist()
     texts = [tokenizers.decode(tokenizer, row) for row in sequences.tolist()]
     return [
-        _rank(texts[first : first + beams], scores[first : first + beams])[:top_k]
-        for first in range(0, len(texts), beams)
+        _rank(texts[first : first + width], scores[first : first + width])[:top_k]
+        for first in range(0, len(texts), width)
     ]
 
 

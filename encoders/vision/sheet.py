@@ -137,7 +137,9 @@ class Sheet:
     def _batches(
         self, at_once: int, dtype: torch.dtype, device: torch.device, full: bool
     ) -> Iterator[Tiles]:
-        jobs = [(part, tile) for part in self.parts for tile in self._tiles(part)]
+        jobs = [
+            (part, tile) for part in self.parts for tile in tiling.tiles_of(part.grid, self.side)
+        ]
         extent = (self.side, self.side)
         if not full:
             extent = max(tile.rows for _, tile in jobs), max(tile.columns for _, tile in jobs)
@@ -146,9 +148,6 @@ class Sheet:
         size = len(jobs) if torch.is_grad_enabled() else max(1, at_once // pixels)
         while batch := list(islice(queue, size)):
             yield self._together(batch, extent, dtype, device)
-
-    def _tiles(self, part: _Part) -> list[Tile]:
-        return tiling.tiles_of(part.grid, self.side)
 
     def _together(
         self,

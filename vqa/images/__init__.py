@@ -14,6 +14,7 @@ from torch import Tensor
 from vqa.images import array, pdf, pillow, vips
 from vqa.images.orientation import turned_size
 from vqa.images.picture import Picture, Reader
+from vqa.images.resample import shrunk_size
 from vqa.images.source import (
     MAX_PIXELS,
     ImageError,
@@ -23,7 +24,16 @@ from vqa.images.source import (
     open_stream,
 )
 
-__all__ = ["MAX_PIXELS", "ImageError", "ImageSource", "Picture", "load", "open", "size"]
+__all__ = [
+    "MAX_PIXELS",
+    "ImageError",
+    "ImageSource",
+    "Picture",
+    "load",
+    "open",
+    "shrunk_size",
+    "size",
+]
 
 
 def load(

@@ -20,6 +20,17 @@ TALL = 2**15  # source rows of a block, to bound what lies between the two passe
 HELD = 80  # blocks kept, 60 MiB: the next tile of a row shares blocks with the last
 
 
+def shrunk_size(height: int, width: int, longest: int | None) -> tuple[int, int]:
+    """Height and width in pixels once the longer side is `longest` at most, of the same shape.
+
+    >>> shrunk_size(3000, 4000, 1000)
+    (750, 1000)
+    """
+    whole = max(height, width)
+    side = whole if longest is None else min(whole, longest)
+    return max(1, round(height * side / whole)), max(1, round(width * side / whole))
+
+
 class Resampled:
     """`read`, an image of `size` = (width, height), at the size `out`; see the module."""
 
