@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
 from torch import Tensor
@@ -27,9 +28,15 @@ class Example:
     """Absolute path of the image file; of a `Rendered` data set the name of the picture."""
     question: str
     answers: tuple[str, ...]
-    """The accepted answers, at least one."""
+    """The accepted answers, of every annotator in order; none in a test split without answers."""
     answer_type: str | None = None
     """The group this question is reported under, if the data set has groups."""
+    question_type: str | None = None
+    """A second group, where the data set has two."""
+    choices: tuple[str, ...] = ()
+    """What a multiple-choice question offers."""
+    meta: Mapping[str, Any] | None = None
+    """What the data set's own report needs besides."""
 
 
 class Dataset(Protocol):
@@ -49,6 +56,15 @@ class Dataset(Protocol):
 
     def score(self, prediction: str, answers: tuple[str, ...]) -> float:
         """The data set's own metric for one prediction, in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class Reported(Protocol):
+    """A data set whose official evaluation gives more than the mean of `score`."""
+
+    def report(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, Any]:
+        """The official numbers, as plain JSON values, in percent."""
         ...
 
 
