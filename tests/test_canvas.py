@@ -10,7 +10,7 @@ import pytest
 from torch import Tensor
 
 from vqa import datasets
-from vqa.canvas import colors, fonts, forms, textures, words
+from vqa.canvas import colors, fonts, forms, kinds, textures, words
 from vqa.datasets import DataError
 from vqa.datasets.canvas import Dataset
 
@@ -137,3 +137,22 @@ def test_missing_fonts_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_every_texture_belongs_to_one_side() -> None:
     assert {*textures.LEARN, *textures.HELD_OUT, "plain"} == set(textures.TEXTURES)
+
+
+# --- the small end of a curriculum
+
+
+@pytest.mark.parametrize("questions", range(1, 9))
+def test_the_smallest_canvas_has_room(questions: int) -> None:
+    units = kinds.units("attribute", questions)
+    data = canvas(kinds="attribute", questions=questions, size=units * 32, object_size=32)
+    shown = {len(data.scene(index).objects) for index in range(0, 400, questions)}
+    assert shown == {1} if questions == 1 else min(shown) >= questions
+    with pytest.raises(DataError, match=f"at least {units} times"):
+        data.scene(0, units * 32 - 1)
+
+
+def test_other_kinds_need_more_room() -> None:
+    assert canvas(kinds="attribute", size=128).size == 128
+    with pytest.raises(DataError, match="at least 8 times"):
+        canvas(kinds="attribute, count", size=128)

@@ -35,7 +35,8 @@ class Sheet:
     @property
     def clutter(self) -> int:
         """Objects that no question is about: 4 where the canvas is 8 units wide, and 4 more each
-        time it doubles, so that a large canvas is emptier, not another task."""
+        time it doubles, so that a large canvas is emptier, not another task. Below 0 on the
+        smallest: fewer others than a kind has anyway."""
         return round(4 * math.log2(min(self.width, self.height) / self.unit / 4))
 
     def mark(self, color: str, form: str, scale: float = 1.0) -> Mark:

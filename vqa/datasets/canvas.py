@@ -30,7 +30,6 @@ from vqa.metrics import exact_match
 COUNTS = {"train": 20_000, "val": 1_000, "test": 1_000}
 LARGEST = 16_384
 OBJECT_SIZES = (16, 256)
-UNITS = 8  # a canvas is at least this many objects wide and high
 
 _ARRANGEMENTS = 200
 
@@ -185,11 +184,12 @@ class Dataset:
         width, height = round(size * min(1.0, self.aspect)), round(size / max(1.0, self.aspect))
         if size > LARGEST:
             raise DataError(f"a canvas of {size} pixels is too large; choose at most {LARGEST}")
-        if min(width, height) < UNITS * self.object_size:
+        units = max(asked.units(kind, self.together) for kind in self.kinds)
+        if min(width, height) < units * self.object_size:
             raise DataError(
                 f"a canvas of {width} x {height} pixels is too small for objects of "
-                f"{self.object_size}; its shorter side must be at least {UNITS} times as long "
-                f"({UNITS * self.object_size})"
+                f"{self.object_size}; its shorter side must be at least {units} times as long "
+                f"({units * self.object_size})"
             )
         return width, height
 

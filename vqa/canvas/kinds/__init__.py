@@ -1,6 +1,7 @@
 """Kinds of questions: one file each, the name is the file.
 
-A file `name.py` here holds `pose(rng, words) -> Query`. The answer is drawn first, uniformly from
+A file `name.py` here holds `pose(rng, words) -> Query`, and `units(questions)` where canvases may
+be smaller than UNITS. The answer is drawn first, uniformly from
 the answers that its question may have, and only then a scene in which it is true: the question
 alone says no more than 1 / len(choices). The text of a question never depends on the canvas.
 """
@@ -14,6 +15,9 @@ from typing import cast
 
 from vqa.canvas.scene import Box
 from vqa.canvas.sheet import Sheet
+
+UNITS = 8
+"""The shorter side of a canvas, in object sizes, on which every kind finds room."""
 
 ALL = ("attribute", "text", "count", "position", "larger", "nearest", "same", "path", "sum")
 
@@ -46,3 +50,9 @@ def several(kind: str) -> tuple[Poses, int] | None:
     """The `poses` of a kind and its `MOST`; None if a canvas of that kind has one question."""
     module = importlib.import_module(f"{__name__}.{kind}")
     return (module.poses, module.MOST) if hasattr(module, "poses") else None
+
+
+def units(kind: str, questions: int = 1) -> int:
+    """The shorter side, in object sizes, of the smallest canvas with `questions` of a kind."""
+    module = importlib.import_module(f"{__name__}.{kind}")
+    return module.units(questions) if hasattr(module, "units") else UNITS

@@ -1,5 +1,6 @@
 """The colour of a shape or icon, or the shape or icon of a colour."""
 
+import math
 import random
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,11 @@ Fill = Callable[[Sheet], list[Box]]
 
 MOST = len(forms.SHAPES)
 """Questions that one canvas has objects for."""
+
+
+def units(questions: int) -> int:
+    """One object fits on two by two: the small end of a curriculum."""
+    return 2 * math.ceil(math.sqrt(questions))
 
 
 def pose(rng: random.Random, words: Sequence[str]) -> Query:
