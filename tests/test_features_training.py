@@ -33,7 +33,7 @@ def test_the_encoder_is_told_by_weights_and_words() -> None:
         torch.manual_seed(seed)
         network = Network(vision=Vision(**{**VISION, **words}), **SIZES)
         model = LatteVQA(LatteVQAConfig(network, vocab_size=12))
-        return of_vision(network, model.vision, precision)
+        return of_vision(network, model.vision.trunk, precision)
 
     assert of() == of()
     others = [of(1), of(precision="bf16-mixed"), of(tile=64), of(overview=False)]
@@ -144,7 +144,7 @@ def test_only_the_rest_learns(pictures: Path) -> None:
     frozen, learned = fit(pictures), fit(pictures, frozen=False)
     for name in start:
         still = torch.equal(start[name], frozen[name])
-        assert still == name.startswith("vision."), name
+        assert still == name.startswith("vision.vit."), name
     assert not torch.equal(learned["vision.project.weight"], start["vision.project.weight"])
     assert frozen.keys() == learned.keys()
 
@@ -157,10 +157,10 @@ def test_the_image_encoder_stays_in_eval_mode_and_out_of_the_optimiser(pictures:
         assert module.model is not None and module.model.training
         (optimizer,) = module.trainer.optimizers
         learning = {id(w) for group in optimizer.param_groups for w in group["params"]}
-        frozen = {id(weight) for weight in module.model.vision.parameters()}
+        frozen = {id(weight) for weight in module.model.vision.trunk.parameters()}
         every = {id(weight) for weight in module.parameters()}
         assert learning == every - frozen and frozen
-        seen.append(any(part.training for part in module.model.vision.modules()))
+        seen.append(any(part.training for part in module.model.vision.vit.modules()))
 
     fit(pictures, watch=watch)
     assert seen == [False, False]
@@ -325,7 +325,7 @@ def test_weights_that_change_under_features_stop_the_training(
         assert module.model is not None
         if module.current_epoch == 1:
             with torch.no_grad():
-                module.model.vision.project.bias.add_(1)
+                next(module.model.vision.trunk.parameters()).add_(1)
 
     with pytest.raises(ValueError, match="changed under the features in .*features;"):
         fit(pictures, tmp_path / "features", watch=change)

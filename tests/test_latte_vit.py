@@ -95,3 +95,13 @@ def test_what_cannot_be_made_is_refused() -> None:
         Encoder(DIM, patch=12, tile=24)
     with pytest.raises(ValueError, match="no pretrained weights"):
         make().load_vit("vit.safetensors")
+
+
+def test_features_and_map_are_the_encoder() -> None:
+    encoder, images = make(), [noise(70, 33), noise(16, 100)]
+    with torch.no_grad():
+        whole, halves = encoder(images), encoder.map(encoder.features(images))
+    assert torch.equal(halves.tokens, whole.tokens) and torch.equal(halves.mask, whole.mask)
+    still = {id(weight) for weight in encoder.trunk.parameters()}
+    learns = {name for name, weight in encoder.named_parameters() if id(weight) not in still}
+    assert learns == {"project.weight", "project.bias"}

@@ -240,3 +240,28 @@ def test_what_is_no_vit_is_refused_by_name(name: str) -> None:
 def test_a_tile_that_patches_do_not_fill_is_refused(kind: str) -> None:
     with pytest.raises(ValueError, match="72"):
         make(kind, tile=72)
+
+
+# --- the two halves, for training on a frozen encoder
+
+
+def test_features_and_map_are_the_encoder(encoder: Encoder) -> None:
+    images = [noise(*size) for size in SIZES]
+    with torch.no_grad():
+        encoder.kind.copy_(torch.randn_like(encoder.kind))
+        whole, halves = encoder(images), encoder.map(encoder.features(images))
+        torch.testing.assert_close(halves.tokens, whole.tokens, rtol=1e-4, atol=1e-5)
+        assert torch.equal(halves.mask, whole.mask) and halves.grids == whole.grids
+        encoder.project.weight.zero_()
+        assert encoder.features(images).tokens.abs().sum() > 0  # not touched by the map
+
+
+def test_gradients_of_the_map_stop_at_the_trunk(encoder: Encoder) -> None:
+    encoder.zero_grad()
+    with torch.no_grad():
+        features = encoder.features([noise(*size) for size in SIZES])
+    encoder.map(features).tokens.square().sum().backward()
+    learning = {name for name, weight in encoder.named_parameters() if weight.grad is not None}
+    still = {id(weight) for weight in encoder.trunk.parameters()}
+    assert learning == {n for n, weight in encoder.named_parameters() if id(weight) not in still}
+    assert learning == {"project.weight", "project.bias", "kind"}

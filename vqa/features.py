@@ -38,15 +38,15 @@ class Missing(NamedTuple):
 
 
 class Features:
-    """A folder with one safetensors file an image: its patch tokens, in the encoder's own dtype.
+    """A folder with one safetensors file an image: the encoder's `features`, in their own dtype.
 
-    A file's name is the SHA-256 of all that its tokens depend on: the bytes of the image file, the
+    A file's name is the SHA-256 of all that they depend on: the bytes of the image file, the
     size it was shrunk to, and `weights`, the image encoder's `of_vision`, to be set before use.
     What changes any of them changes the name, so an old file is never read by mistake; it stays on
     disk, and the whole folder may be deleted at any time. Several processes may share a folder.
 
-    An image takes `tokens * (4 * dim + 8)` bytes in fp32. Raises ValueError where the folder cannot
-    be made or written to.
+    An image takes `tokens * (4 * width + 8)` bytes in fp32. Raises ValueError where the folder
+    cannot be made or written to.
     """
 
     def __init__(self, folder: str | Path, weights: str | None = None) -> None:
@@ -125,14 +125,14 @@ class Features:
         )
 
 
-def of_vision(network: Network, vision: nn.Module, precision: str) -> str:
-    """SHA-256 of all that the tokens of an image depend on, but for the image.
+def of_vision(network: Network, trunk: nn.Module, precision: str) -> str:
+    """SHA-256 of all that the features of an image depend on, but for the image.
 
-    Recipe and weights of the encoder, `precision` of the trainer, the versions of this package and
-    of timm.
+    Recipe and weights of the encoder's `trunk`, `precision` of the trainer, the versions of this
+    package and of timm.
     """
-    words: list[Any] = [asdict(network.vision), network.dim, precision]
-    words += [vqa.__version__, version("timm"), fingerprint.of_weights(vision)]
+    words: list[Any] = [asdict(network.vision), precision]
+    words += [vqa.__version__, version("timm"), fingerprint.of_weights(trunk)]
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
 

@@ -38,9 +38,9 @@ class VQAModule(LightningModule):
         max_answer_tokens: longest answer written in validation and prediction.
         vit_weights: a file of pretrained weights for the ViT (timm's key names), or "pretrained"
             for those that timm downloads; none trains it from scratch.
-        freeze_vision: leave the image encoder, its map to the network's width included, as it is
-            at the start: for vit_weights, or a checkpoint. Images are encoded one by one, so that
-            neither a batch nor data.features, which keeps their tokens on disk, changes a bit.
+        freeze_vision: leave the image encoder as it is at the start, for vit_weights or a
+            checkpoint; its map to the network's width learns. Images are encoded one by one, so
+            that neither a batch nor data.features, which keeps features on disk, changes a bit.
         compile: compile the network with torch.compile (costs a minute at the start).
     """
 
@@ -84,7 +84,7 @@ class VQAModule(LightningModule):
         if self.vit_weights:
             self.model.vision.load_vit(self.vit_weights)
         if self.freeze_vision:
-            self.model.vision.requires_grad_(False).eval()
+            self.model.vision.trunk.requires_grad_(False).eval()
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         self.forward_loss = torch.compile(self.model) if self.compile_network else self.model
 
@@ -92,7 +92,7 @@ class VQAModule(LightningModule):
         """A frozen image encoder stays in eval mode."""
         super().train(mode)
         if self.freeze_vision and self.model is not None:
-            self.model.vision.eval()
+            self.model.vision.trunk.eval()
         return self
 
     def on_fit_start(self) -> None:
@@ -103,9 +103,9 @@ class VQAModule(LightningModule):
         features = self._features()
         if features is not None:
             assert self.model is not None
-            vision = self.model.vision
-            features.weights = of_vision(self.network, vision, str(self.trainer.precision))
-            self.named_at = _version(vision)
+            trunk = self.model.vision.trunk
+            features.weights = of_vision(self.network, trunk, str(self.trainer.precision))
+            self.named_at = _version(trunk)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         inputs = self._inputs(batch)
@@ -149,7 +149,8 @@ class VQAModule(LightningModule):
         return [tokenizers.decode(self.tokenizer, row) for row in written.tolist()]
 
     def _inputs(self, batch: Batch) -> dict[str, Any]:
-        """What the model reads of `batch`: of a frozen image encoder its tokens, no pixels."""
+        """What the model reads of `batch`: of a frozen image encoder its features, no pixels."""
+        assert self.model is not None
         inputs: dict[str, Any] = batch.inputs()
         if not self.freeze_vision:
             return inputs
@@ -159,21 +160,21 @@ class VQAModule(LightningModule):
         row = {number: index for index, number in enumerate(order)}
         index = torch.tensor([row[number] for number in batch.image_index.tolist()])
         inputs["image_index"] = index.to(batch.image_index.device)
-        inputs["images"] = image
+        inputs["images"] = self.model.vision.map(image)
         return inputs
 
     @torch.no_grad()
     def _encoded(self, batch: Batch) -> list[ImageTokens]:
-        """Tokens of all images, by number; those that were missing are kept."""
+        """Features of all images, by number; those that were missing are kept."""
         assert self.model is not None
         features, parts = self._features(), []
-        if features is not None and _version(self.model.vision) != self.named_at:
+        if features is not None and _version(self.model.vision.trunk) != self.named_at:
             raise ValueError(
                 f"the weights of the frozen image encoder changed under the features in "
                 f"{features.folder}; leave data.features out for this training"
             )
         for image, key in zip_longest(batch.images, batch.keys):
-            parts.append(self.model.vision([image]))
+            parts.append(self.model.vision.features([image]))
             if features is not None and key is not None:
                 features.put(key, parts[-1])
         return parts if batch.stored is None else [*parts, batch.stored]

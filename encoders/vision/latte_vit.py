@@ -67,12 +67,25 @@ class Encoder(nn.Module):
 
         `room` tokens stay free after those of the longest image, for words to be put in.
         """
+        return self.map(self.features(images, room))
+
+    @property
+    def trunk(self) -> nn.ModuleList:
+        """What makes the features."""
+        return nn.ModuleList([self.stem, self.stack])
+
+    def features(self, images: Sequence[Pixels], room: int = 0) -> ImageTokens:
+        """What the blocks make of each patch, in their own width."""
         # The stem looks up and left, less than a patch far.
         sheet = Sheet(images, self.patch, self.side, False, room, halo=1)
         embedded = sheet.encode(self._embed, self.pixels_at_once, self.mean.dtype, self.mean.device)
         read = self.stack if torch.is_grad_enabled() else self.stack.stream_
-        tokens = self._project(read(*embedded), embedded.places)
-        return embedded._replace(tokens=tokens.masked_fill_(~embedded.mask.unsqueeze(-1), 0))
+        return embedded._replace(tokens=read(*embedded))
+
+    def map(self, image: ImageTokens) -> ImageTokens:
+        """`features` as `forward` gives them, with their positions."""
+        tokens = self._project(image.tokens, image.places)
+        return image._replace(tokens=tokens.masked_fill_(~image.mask.unsqueeze(-1), 0))
 
     def _embed(self, tiles: Tiles) -> Tensor:
         """Tokens `[m, width]` of the patches that exist, with their positions."""

@@ -5,7 +5,7 @@ sees tile by tile, each patch keeps its row and column in the WHOLE image, and o
 of the whole image is read besides. What joins the tiles is the Latte stack above.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pickle import UnpicklingError
 from typing import Any
 
@@ -92,23 +92,52 @@ class Encoder(nn.Module):
 
         `room` tokens stay free after those of the longest image, for words to be put in.
         """
+        return self._encode(images, self._tokens, room)
+
+    @property
+    def trunk(self) -> nn.ModuleList:
+        """What makes the features."""
+        return nn.ModuleList([self.vit])
+
+    def features(self, images: Sequence[Pixels]) -> ImageTokens:
+        """What the ViT makes of each patch, in its own width: no positions, no map."""
+        return self._encode(images, self._features)
+
+    def map(self, image: ImageTokens) -> ImageTokens:
+        """`features` as `forward` gives them."""
+        kind = torch.zeros_like(image.mask, dtype=torch.long)
+        for row, (whole, *_) in enumerate(image.grids):
+            kind[row, whole.size :] = 1
+        tokens = self._mapped(image.tokens, image.places, kind)
+        return image._replace(tokens=tokens * image.mask.unsqueeze(-1))
+
+    def _encode(
+        self, images: Sequence[Pixels], encoder: Callable[[Tiles], Tensor], room: int = 0
+    ) -> ImageTokens:
         sheet = Sheet(images, self.patch, self.side, self.overview, room)
         # A table of absolute positions belongs to full tiles.
         return sheet.encode(
-            self._tokens, self.pixels_at_once, self.mean.dtype, self.mean.device, self.absolute
+            encoder, self.pixels_at_once, self.mean.dtype, self.mean.device, self.absolute
         )
 
     def _tokens(self, tiles: Tiles) -> Tensor:
-        """Tokens `[m, D]` of the patches that exist, with their positions."""
+        return self._mapped(self._features(tiles), tiles.places, tiles.kind)
+
+    def _mapped(self, features: Tensor, places: Tensor, kind: Tensor) -> Tensor:
+        """Tokens `[..., D]` with their positions, of features `[..., E]`."""
+        tokens: Tensor = self.project(features)
+        embedded = sine_grid(places, self.dim) + self.kind[kind]
+        return tokens + embedded.to(tokens.dtype)
+
+    def _features(self, tiles: Tiles) -> Tensor:
+        """Features `[m, E]` of the patches that exist."""
         pixels = (tiles.pixels / 255 - self.mean) / self.std
         prefix = self.vit.num_prefix_tokens
         real, seen = tiles.real.flatten(1), None
         if not bool(real.all()):
             seen = pad(real, (prefix, 0), value=True)[:, None, None]
-        features = self.vit.forward_features(pixels, attn_mask=seen)[:, prefix:]
-        tokens: Tensor = self.project(features[real])
-        embedded = sine_grid(tiles.places, self.dim) + self.kind[tiles.kind]
-        return tokens + embedded.to(tokens.dtype)
+        features: Tensor = self.vit.forward_features(pixels, attn_mask=seen)[:, prefix:][real]
+        return features
 
 
 def _create(recipe: dict[str, Any]) -> Any:
