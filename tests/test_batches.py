@@ -12,7 +12,7 @@ from PIL import Image
 from encoders import mixers
 from vqa import datasets
 from vqa.datamodule import VQAData
-from vqa.evaluate import evaluate
+from vqa.evaluation import Settings, evaluate
 from vqa.model import LatteVQA
 from vqa.module import VQAModule
 from vqa.predictor import Predictor

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer import Context
 
-from vqa import commands, plan_command
+from vqa import commands, evaluate_command, plan_command
 
 app = typer.Typer(
     help="Visual question answering on images of any size, with latent attention.",
@@ -53,7 +53,7 @@ def train(context: Context) -> None:
 for command in (
     plan_command.plan,
     commands.ask,
-    commands.evaluate,
+    evaluate_command.evaluate,
     commands.generate,
     commands.export,
 ):

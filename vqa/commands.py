@@ -3,7 +3,6 @@
 torch and transformers are imported when a command runs: --help need not wait for them.
 """
 
-import sys
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,43 +46,6 @@ def ask(
     predictor = Predictor.from_pretrained(model, device, cache_mb=0)
     answer = predictor.ask(image, question, top_k, reading)
     print(dumps(answer.to_dict(), ensure_ascii=False, indent=1) if json else _text(answer))
-
-
-def evaluate(
-    dataset: Annotated[
-        str, Option(help=f"Name of the data set: {', '.join(datasets.available())}.")
-    ],
-    out: Annotated[Path, Option(help="Folder for results, predictions and scores.")],
-    model: Model = None,
-    root: Annotated[str | None, Option(help="The data set's folder; easy_vqa needs none.")] = None,
-    split: Annotated[str, Option(help="train, val or test.")] = "test",
-    batch_size: Annotated[int, Option(min=1, help="Questions answered at once.")] = 64,
-    limit: Annotated[int | None, Option(min=1, help="Answer the first questions only.")] = None,
-    top_k: Annotated[int, Option(help="Answers kept a question; above 1 by beam search.")] = 1,
-    num_workers: Annotated[int, Option(min=0, help="Processes that read images.")] = 0,
-    skip_bad: Annotated[bool, Option("--skip-bad", help="Leave bad rows out, and count.")] = False,
-    max_tokens: MaxTokens = None,
-    max_memory: MaxMemory = None,
-    max_seconds: MaxSeconds = None,
-    device: Device = None,
-) -> None:
-    """Answer a whole split of a data set and score it with the data set's own metric.
-
-    Writes results.json (question_id and answer), predictions.jsonl and scores.json. Images that
-    would cost more than allowed are read at the largest scale that does not.
-    """
-    from vqa import evaluate as evaluation
-    from vqa.predictor import Predictor, Reading
-
-    data = datasets.create(dataset, root, split, skip_bad)
-    for reason in data.skipped:
-        print(f"skipped {reason}", file=sys.stderr)
-    predictor = Predictor.from_pretrained(model, device, cache_mb=0)
-    reading = Reading.within(None, 1, max_tokens, max_memory, max_seconds)
-    scores = evaluation.evaluate(
-        predictor, data, out, batch_size, limit, top_k, num_workers, reading.budget
-    )
-    print(dumps(scores, indent=1))
 
 
 def generate(

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -33,4 +35,15 @@ def of_weights(model: nn.Module) -> str:
         digest.update(
             weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
         )
+    return digest.hexdigest()
+
+
+@cache
+def of_code() -> str:
+    """SHA-256 of the source files of encoders and vqa; hexadecimal."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[1]
+    for package in ("encoders", "vqa"):
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -206,15 +206,20 @@ class Predictor:
         top_k: int = 1,
         start: float | None = None,
         sources: Sequence[Source] | None = None,
+        candidates: Sequence[Sequence[str]] | None = None,
     ) -> list[Answer]:
         """Answers to a collated batch; seconds count from `start` (`time.perf_counter`).
 
-        `sources`: what its images are, where they are not read whole.
+        `sources`: what its images are, where they are not read whole. `candidates`: the answers
+        that each question may have (`search.rank`), written freely if not given.
         """
         start = time.perf_counter() if start is None else start
         batch = batch.to(self.model.device)
         read = self.model.read(batch.images, *self._asked(batch), batch.image_index)
-        found = search.search(self.model, self.tokenizer, read, top_k)
+        if candidates is None:
+            found = search.search(self.model, self.tokenizer, read, top_k)
+        else:
+            found = search.rank(self.model, self.tokenizer, read, candidates, top_k)
         seconds = (time.perf_counter() - start) / max(1, len(batch))
         if sources is None:
             sources = [self.source(image.shape, image.shape) for image in batch.images]

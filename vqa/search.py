@@ -1,6 +1,6 @@
 """From what a model has read to answers: greedily, token by token, or by beams."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,9 @@ import torch
 from vqa import tokenizer as tokenizers
 from vqa.cache import StateCache
 from vqa.model import LatteVQA
+
+AT_ONCE = 512
+"""Candidates scored together: each has a copy of its question's state, some 100 kB."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,49 @@ def search(model: LatteVQA, tokenizer: Any, cache: StateCache, top_k: int) -> li
         _rank(texts[first : first + width], scores[first : first + width])[:top_k]
         for first in range(0, len(texts), width)
     ]
+
+
+def rank(
+    model: LatteVQA,
+    tokenizer: Any,
+    cache: StateCache,
+    candidates: Sequence[Sequence[str]],
+    top_k: int,
+) -> list[list[Candidate]]:
+    """For each question of `cache` the `top_k` most probable of its `candidates`.
+
+    The probability of each whole sequence, its end included, over the sum of all candidates': that
+    of an answer, given that it is one of them. The image is not read again. Raises ValueError for a
+    question without candidates.
+    """
+    if not all(candidates):
+        raise ValueError("a question has no candidates; give at least one answer to choose from")
+    lists = [list(dict.fromkeys(texts)) for texts in candidates]
+    texts = [text for one in lists for text in one]
+    of = [question for question, one in enumerate(lists) for _ in one]
+    encoded = tokenizer(texts, add_special_tokens=False).input_ids
+    order = sorted(range(len(texts)), key=lambda place: len(encoded[place]))  # little padding
+    total = torch.empty(len(texts))
+    for start in range(0, len(order), AT_ONCE):
+        some = order[start : start + AT_ONCE]
+        rows = torch.tensor([of[place] for place in some], device=model.device)
+        sequences = _sequences(model, [encoded[place] for place in some])
+        total[some] = model.score(cache.select(rows), sequences).cpu()
+    found, start = [], 0
+    for one in lists:
+        share = total[start : start + len(one)].softmax(0).tolist()
+        start += len(one)
+        ranked = sorted(zip(one, share, strict=True), key=lambda pair: -pair[1])
+        found.append([Candidate(text, probability) for text, probability in ranked[:top_k]])
+    return found
+
+
+def _sequences(model: LatteVQA, answers: list[list[int]]) -> torch.Tensor:
+    """Answers as `generate` would return them: from beginning to end, filled up with ends."""
+    start, end = model.config.bos_token_id, model.config.eos_token_id
+    width = max(map(len, answers))
+    rows = [[start, *tokens, *[end] * (width + 1 - len(tokens))] for tokens in answers]
+    return torch.tensor(rows, device=model.device)
 
 
 def write(model: LatteVQA, tokenizer: Any, cache: StateCache, longest: int = 32) -> Iterator[str]:

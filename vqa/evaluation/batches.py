@@ -1,0 +1,60 @@
+"""Which questions are answered together, at what size of their images."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from vqa import sampler, search
+from vqa.budget import Budget, plan
+from vqa.datasets import Example
+from vqa.predictor import Predictor
+from vqa.questions import At, Sizes
+
+UNLIMITED = Budget()
+
+
+def batches(
+    predictor: Predictor,
+    examples: Sequence[Example],
+    read: Sizes,
+    batch_size: int,
+    budget: Budget = UNLIMITED,
+    top_k: int = 1,
+) -> list[list[At]]:
+    """All questions in batches of similar sizes, in which an image with many stands once.
+
+    They depend on nothing else than the arguments: not on processes, nor on what is done already.
+    Raises BudgetError.
+    """
+    longest = _longest(predictor, examples, read, budget, top_k)
+    pixels = [read.of(path, longest[path]) for path in read.images]
+    order = sampler.by_size(read.images, pixels)
+    found = sampler.in_order(order, read.images, pixels, batch_size)
+    return [[(index, longest[read.images[index]]) for index in batch] for batch in found]
+
+
+def _longest(
+    predictor: Predictor, examples: Sequence[Example], read: Sizes, budget: Budget, top_k: int
+) -> dict[str, int | None]:
+    """The longest side in pixels that each image is read at, for the longest of its questions;
+    None: its own."""
+    if budget == UNLIMITED:
+        return dict.fromkeys(read.images)
+    if read.rendered:
+        raise ValueError("a budget is for image files; choose another size of the canvas instead")
+    texts = [example.question for example in examples]
+    words: dict[str, int] = defaultdict(int)
+    for path, tokens in zip(read.images, predictor.tokenizer(texts).input_ids, strict=True):
+        words[path] = max(words[path], len(tokens))
+    found: dict[str, int | None] = {}
+    for path, (width, height) in read.sizes().items():
+        planned = plan(
+            predictor.model,
+            height,
+            width,
+            budget,
+            question_tokens=words[path],
+            beams=search.beams(top_k),
+        )
+        side = max(planned.read_width, planned.read_height)
+        found[path] = None if planned.scale == 1 else side
+    return found
