@@ -1,5 +1,6 @@
 """A batch of images of any sizes, in any order, answers what each question alone is answered."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,11 @@ def test_evaluation_tells_the_share_of_padding(
     rows = [4] * 6 + [6] * 6 + [large] * 4
     batches = [rows[start : start + batch_size] for start in range(0, 16, batch_size)]
     padded = sum(len(batch) * max(batch) for batch in batches)
-    told = evaluate(predictor, data, tmp_path, batch_size)["padding"]
-    assert told == pytest.approx(1 - sum(rows) / padded, abs=1e-4)
+    told = evaluate(predictor, data, tmp_path, Settings(batch_size))["padding"]
+    with (tmp_path / "predictions.jsonl").open(encoding="utf-8") as lines:
+        tokens = sum(json.loads(line)["tokens"] for line in lines)  # of the questions, too
+    padding = padded - sum(rows)
+    assert told == pytest.approx(padding / (tokens + padding), abs=1e-4)
     assert (told == 0) == (batch_size < 16)
 
 
