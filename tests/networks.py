@@ -52,6 +52,7 @@ def make(
     vocabulary: int = 12,
     seed: int = 0,
     mixer_args: dict[str, Any] | None = None,
+    **words: Any,
 ) -> LatteVQA:
     torch.manual_seed(seed)
     network = Network(
@@ -66,6 +67,7 @@ def make(
         mixer_args=mixer_args or {},
         question=question,
         memory=memory,
+        **words,
     )
     model = LatteVQA(LatteVQAConfig(network, vocab_size=vocabulary)).eval()
     for weight in model.vision.parameters():  # timm starts next to nothing

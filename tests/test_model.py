@@ -132,6 +132,26 @@ def test_laws_hold_with_every_option_of_a_mixer(mixer: str, question: str) -> No
 
 @torch.no_grad()
 @pytest.mark.parametrize("question", ("encoder", "decoder"))
+@pytest.mark.parametrize("pair", [("latte", "macchiato"), ("attention", "latte")], ids="-".join)
+def test_laws_hold_with_another_mixer_in_the_decoder(pair: tuple[str, str], question: str) -> None:
+    own = {"window": 3} if pair[1] == "macchiato" else {}
+    model = make(pair[0], question, decoder_mixer=pair[1], decoder_args=own)
+    kinds = [type(stack.blocks[0].mixer).__module__ for stack in (model.encoder, model.decoder)]
+    assert [kind.rsplit(".", 1)[1] for kind in kinds] == list(pair)
+    test_a_padded_mixed_reordered_batch_is_each_alone(model)
+    test_all_tokens_at_once_is_token_by_token(model)
+    test_questions_about_one_image_are_separate_copies(model)
+    small, large = (model.read([noise(*s)], QUESTION[:1], MASK[:1]) for s in ((16, 16), (99, 300)))
+    assert small.nbytes() == large.nbytes()  # it is the decoder that keeps them
+
+
+def test_words_for_a_decoder_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="decoder_args are for a decoder_mixer"):
+        make(decoder_args={"window": 3})
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("question", ("encoder", "decoder"))
 def test_places_count_on_over_image_question_and_answer(question: str) -> None:
     model = make("latte", question, mixer_args={"vapor": True})
     cache = read(model)

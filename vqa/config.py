@@ -59,6 +59,11 @@ class Network:
     mixer_args: dict[str, Any] = field(default_factory=dict)
     """More keyword arguments of the mixer: vapor, recurrence (latte, macchiato), window, radius
     (macchiato), rotary (macchiato, attention)."""
+    decoder_mixer: str | None = None
+    """Token mixer of the decoder, where it is another than `mixer`. macchiato: words also read the
+    words just before them, and need not look for these among thousands of patches."""
+    decoder_args: dict[str, Any] = field(default_factory=dict)
+    """More keyword arguments of `decoder_mixer`."""
     grid_conv: bool = True
     """A depth-wise 3x3 convolution over the patch grid before each mixer of the encoder."""
     dropout: float = 0.0
@@ -70,7 +75,14 @@ class Network:
     """How the decoder takes in what was read: as the initial state of each layer, or as a sequence
     that passes through the decoder's blocks before the answer."""
 
+    @property
+    def writes(self) -> str:
+        """Token mixer of the decoder."""
+        return self.decoder_mixer or self.mixer
+
     def __post_init__(self) -> None:
+        if self.decoder_args and self.decoder_mixer is None:
+            raise ValueError("decoder_args are for a decoder_mixer, and none is given")
         if self.dim % 4 or self.dim % self.heads:
             raise ValueError(f"dim {self.dim} must be divisible by 4 and by heads {self.heads}")
         for name, known in (

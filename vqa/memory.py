@@ -146,7 +146,7 @@ def _chunk(stack: Any, tokens: int, size: int) -> int:
 def _states(model: LatteVQA, tokens: int, size: int) -> int:
     """The decoder's keys and values of all tokens; Latte's states are a few hundred kB."""
     network = model.network
-    if network.mixer != "attention":
+    if network.writes != "attention":
         return 0
     return network.decoder_depth * tokens * (2 * size * network.dim + 1)
 

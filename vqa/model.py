@@ -44,14 +44,12 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         self.vision = _vision(network.vision, network.dim)
         self.text = TokenEmbedding(config.vocab_size, network.dim)
         self.kind = nn.Parameter(torch.zeros(2, network.dim))  # question, answer
-        words: dict[str, Any] = {"mlp_ratio": network.mlp_ratio, "dropout": network.dropout}
-        words |= network.mixer_args
-        if network.mixer != "attention":
-            words["latents"] = network.latents
+        reads = _mixer(network, network.mixer, network.mixer_args)
         size = (network.dim, network.encoder_depth, network.heads)
-        self.encoder = Stack(*size, mixer=network.mixer, grid_conv=network.grid_conv, **words)
+        self.encoder = Stack(*size, grid_conv=network.grid_conv, **reads)
+        own = network.decoder_args if network.decoder_mixer else network.mixer_args
         size = (network.dim, network.decoder_depth, network.heads)
-        self.decoder = Stack(*size, causal=True, mixer=network.mixer, **words)
+        self.decoder = Stack(*size, causal=True, **_mixer(network, network.writes, own))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -213,6 +211,13 @@ def _count(images: Sequence[Pixels] | Encoding) -> int:
         batch: int = images.states[0][0].shape[0]
         return batch
     return len(images.grids) if isinstance(images, ImageTokens) else len(images)
+
+
+def _mixer(network: Network, name: str, more: dict[str, Any]) -> dict[str, Any]:
+    """The words of a stack's blocks."""
+    words = {"mixer": name, "mlp_ratio": network.mlp_ratio, "dropout": network.dropout}
+    latents = {} if name == "attention" else {"latents": network.latents}
+    return words | latents | more
 
 
 def _vision(words: Vision, dim: int) -> Any:
