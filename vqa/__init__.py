@@ -4,11 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Answer", "LatteVQA", "LatteVQAConfig", "Predictor"]
+__all__ = ["Answer", "LatteVQA", "LatteVQAConfig", "Predictor", "pipeline"]
 
 if TYPE_CHECKING:
     from vqa.config import LatteVQAConfig
     from vqa.model import LatteVQA
+    from vqa.pipelines import pipeline
     from vqa.predictor import Answer, Predictor
 
 _HOMES = {
@@ -16,6 +17,7 @@ _HOMES = {
     "LatteVQA": "vqa.model",
     "LatteVQAConfig": "vqa.config",
     "Predictor": "vqa.predictor",
+    "pipeline": "vqa.pipelines",
 }
 
 
