@@ -10,7 +10,8 @@ import torch
 from networks import make
 
 from vqa import calibration
-from vqa.calibration import Calibration, cache_folder, calibrate
+from vqa.cache_folder import cache_folder
+from vqa.calibration import Calibration, calibrate
 from vqa.model import LatteVQA
 from vqa.work import work_of
 

@@ -56,7 +56,7 @@ def test_create_imports_the_file_of_that_name(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("name", ["nope", "", "jsonl.py", "../metrics", "__init__"])
 def test_unknown_name_lists_the_names(name: str) -> None:
-    with pytest.raises(ValueError, match="easy_vqa, jsonl"):
+    with pytest.raises(ValueError, match="easy_vqa, .*jsonl"):
         datasets.create(name)
 
 

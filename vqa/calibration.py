@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 from vqa import images
+from vqa.cache_folder import cache_folder
 from vqa.model import LatteVQA
 from vqa.work import Work, work_of
 
@@ -70,13 +71,6 @@ def calibrate(model: LatteVQA) -> Calibration:
         with contextlib.suppress(OSError):  # a folder that cannot be written to costs time only
             _save(path, words, found)
     return found
-
-
-def cache_folder() -> Path:
-    """Where calibrations are kept."""
-    if named := os.environ.get("LATTE_VQA_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latte-vqa"
 
 
 def measure(model: LatteVQA) -> Calibration:
