@@ -1,4 +1,4 @@
-"""Calibration, abstention and intervals beside their definitions, written out."""
+"""Calibration and abstention beside their definitions, written out."""
 
 import math
 import random
@@ -6,7 +6,6 @@ import random
 import numpy as np
 import pytest
 
-from vqa.evaluation.bootstrap import interval
 from vqa.evaluation.confidence import BINS, COVERAGES, abstention, calibration
 
 
@@ -60,37 +59,3 @@ def test_abstention_is_the_mean_over_all_orders_of_ties(ties: bool) -> None:
 def test_a_perfect_order_abstains_from_all_mistakes() -> None:
     curve = abstention([0.9, 0.8, 0.2, 0.1], [1, 1, 0, 0])["curve"]
     assert {row["score"] for row in curve if row["coverage"] <= 0.5} == {1.0}
-
-
-def test_the_interval_is_that_of_the_normal_law_where_there_are_many() -> None:
-    values = np.random.default_rng(0).normal(3, 2, 4000)
-    low, high = interval(values.tolist())
-    error = values.std() / math.sqrt(4000)
-    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.3 * error)
-    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.3 * error)
-
-
-def test_the_interval_covers_the_truth() -> None:
-    """In 95 of 100 samples, give or take."""
-    generator = np.random.default_rng(1)
-    inside = 0
-    for seed in range(200):
-        sample = generator.random(60) < 0.7
-        low, high = interval(sample.astype(float).tolist(), seed=seed)
-        inside += low <= 0.7 <= high
-    assert 0.88 <= inside / 200 <= 0.99
-
-
-def test_questions_about_one_image_are_drawn_together() -> None:
-    """Ten copies of each value say no more than one."""
-    values = np.random.default_rng(2).random(50)
-    alone = interval(values.tolist())
-    copies = interval(np.repeat(values, 10).tolist(), np.repeat(np.arange(50), 10).tolist())
-    naive = interval(np.repeat(values, 10).tolist())
-    assert copies == pytest.approx(alone, abs=0.02)
-    assert (naive[1] - naive[0]) < 0.5 * (copies[1] - copies[0])
-
-
-def test_the_same_values_give_the_same_interval() -> None:
-    assert interval([0.0, 1.0, 1.0]) == interval([0.0, 1.0, 1.0])
-    assert all(map(math.isnan, interval([])))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer import Context
 
-from vqa import commands, evaluate_command, plan_command
+from vqa import commands, compare_command, data_command, evaluate_command, plan_command
 
 app = typer.Typer(
     help="Visual question answering on images of any size, with latent attention.",
@@ -54,6 +54,8 @@ for command in (
     plan_command.plan,
     commands.ask,
     evaluate_command.evaluate,
+    compare_command.compare,
+    data_command.data,
     commands.generate,
     commands.export,
 ):

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from json import dumps, loads
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from typer import Option
 
 from vqa import datasets
 from vqa.commands import Device, MaxMemory, MaxSeconds, MaxTokens, Model
+from vqa.dataset_options import parse_options
 
 DTYPES = ("float32", "bfloat16", "float16")
 LONG = ("calibration", "abstention")
@@ -65,7 +66,7 @@ def evaluate(
 
     if baseline not in (None, *baselines.NAMES):
         raise ValueError(f"no baseline {baseline!r}; choose one of {', '.join(baselines.NAMES)}")
-    options = dict(map(_pair, option or []))
+    options = parse_options(option)
     data = datasets.create(dataset, root, split, skip_bad, **options)
     for reason in data.skipped:
         print(f"skipped {reason}", file=sys.stderr)
@@ -80,7 +81,14 @@ def evaluate(
             known = answers_in(Path(candidates))
         budget = Reading.within(None, 1, max_tokens, max_memory, max_seconds).budget
         settings = Settings(
-            batch_size, limit, top_k, budget, tuple(known), candidates == "choices", baseline
+            batch_size,
+            limit,
+            top_k,
+            budget,
+            tuple(known),
+            candidates == "choices",
+            baseline,
+            tuple(sorted(option or [])),
         )
         predictor = Predictor.from_pretrained(model, device or _own_device(), _dtype(dtype), 0)
         asked = baselines.WRAPPERS[baseline](data) if baseline else data
@@ -109,17 +117,6 @@ def answers_of(dataset: datasets.Dataset) -> list[str]:
     """The most frequent answer of each question of a split, each once."""
     every = [dataset[index].answers for index in range(len(dataset))]
     return list(dict.fromkeys(max(some, key=some.count) for some in every if some))
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    """size=512 -> ("size", 512); what is no JSON is a word. Raises ValueError."""
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise ValueError(f"--option {text!r} is no NAME=VALUE, such as size=512")
-    try:
-        return name, loads(value)
-    except ValueError:
-        return name, value
 
 
 def _dtype(name: str) -> str:

@@ -1,43 +1,41 @@
 """How sure a mean is: percentile bootstrap intervals."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-REPEATS = 1000
-LEVEL = 0.95
-_AT_ONCE = 2**22  # drawn numbers in memory at a time
+_DRAWN_AT_ONCE = 1 << 22  # clusters; bounds the memory of the bootstrap at about 100 MB
 
 
-def interval(
-    values: Sequence[float], groups: Sequence[Hashable] | None = None, seed: int = 0
-) -> tuple[float, float]:
-    """The 95 % interval of the mean of `values`.
+class Interval(NamedTuple):
+    """A mean and where 95 % of the resampled ones lie."""
 
-    Whole `groups` are drawn: questions about one image are not independent. The same values give
-    the same interval.
+    mean: float
+    low: float
+    high: float
+    clusters: int
+    """What was drawn: images, or questions where they are alone."""
+
+
+def bootstrap(
+    values: Sequence[float], clusters: Sequence[str], resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """The mean of `values` with its 95 % percentile interval.
+
+    Questions of one cluster (an image) are not independent, so whole clusters are drawn with
+    replacement (Field and Welsh 2007). The same seed gives the same interval.
     """
-    if not len(values):
-        return (float("nan"), float("nan"))
-    sums, counts = _of_groups(np.asarray(values, np.float64), groups)
-    generator = np.random.default_rng(seed)
-    means: list[np.ndarray] = []
-    step = max(1, _AT_ONCE // len(sums))
-    for start in range(0, REPEATS, step):
-        size = (min(step, REPEATS - start), len(sums))
-        drawn = generator.integers(len(sums), size=size)
-        means.append(sums[drawn].sum(1) / counts[drawn].sum(1))
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
-    return float(low), float(high)
-
-
-def _of_groups(
-    values: np.ndarray, groups: Sequence[Hashable] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and count of each group."""
-    if groups is None:
-        return values, np.ones(len(values))
-    numbers: dict[Hashable, int] = {}
-    of = np.array([numbers.setdefault(group, len(numbers)) for group in groups])
-    return np.bincount(of, values), np.bincount(of).astype(np.float64)
+    scores = np.asarray(values, dtype=np.float64)
+    numbers: dict[str, int] = {}
+    index = [numbers.setdefault(name, len(numbers)) for name in clusters]
+    sums, counts = np.bincount(index, weights=scores), np.bincount(index)
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    step = max(1, _DRAWN_AT_ONCE // len(numbers))
+    for start in range(0, resamples, step):
+        stop = min(resamples, start + step)
+        drawn = rng.integers(len(numbers), size=(stop - start, len(numbers)), dtype=np.int32)
+        means[start:stop] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return Interval(float(scores.mean()), float(low), float(high), len(numbers))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vqa.datasets import Dataset, Example, Reported
-from vqa.evaluation.bootstrap import interval
+from vqa.evaluation.bootstrap import bootstrap
 from vqa.evaluation.confidence import abstention, calibration
 from vqa.evaluation.journal import Row
 
@@ -27,7 +27,7 @@ def scores_of(dataset: Dataset, examples: Sequence[Example], rows: Sequence[Row]
                 found[f"per_{name}"] = {
                     kind: _part([row for row in scored if row[name] == kind]) for kind in kinds
                 }
-        if isinstance(dataset, Reported):
+        if isinstance(dataset, Reported) and len(scored) == len(rows):
             found["official"] = dataset.report(examples, [row["answer"] for row in rows])
         pairs = [row["probability"] for row in scored], [row["score"] for row in scored]
         if None not in pairs[0]:
@@ -42,7 +42,7 @@ def scores_of(dataset: Dataset, examples: Sequence[Example], rows: Sequence[Row]
 
 def _part(rows: Sequence[Row]) -> dict[str, Any]:
     values = [row["score"] for row in rows]
-    low, high = interval(values, [row["image"] for row in rows])
+    _, low, high, _ = bootstrap(values, [row["image"] for row in rows])
     return {
         "score": round(100 * sum(values) / len(values), 2),
         "interval": [round(100 * low, 2), round(100 * high, 2)],

@@ -11,6 +11,7 @@ class Settings:
 
     `limit`: the first questions only. `candidates`: the answers there are for every question,
     `choices`: those that each question brings along; without either the answer is written freely.
+    `baseline` and `options` of the data set: told by whoever made it; they may decide its score.
     Each image is read at the largest scale that `budget` allows; a limit of memory or seconds is
     one of a question, and has them answered one by one.
     """
@@ -22,6 +23,7 @@ class Settings:
     candidates: tuple[str, ...] = ()
     choices: bool = False
     baseline: str | None = None
+    options: tuple[str, ...] = ()
 
     @property
     def together(self) -> int:
