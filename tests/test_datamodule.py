@@ -75,15 +75,6 @@ def test_any_tokenizer_folder(squares: Path, tiny: Path) -> None:
         data(squares, tokenizer=str(squares))
 
 
-def test_flip_mirrors_half_of_the_images(squares: Path) -> None:
-    from vqa.datamodule import mirror
-
-    torch.manual_seed(0)
-    image = torch.arange(6).reshape(1, 2, 3)
-    flipped = sum(torch.equal(mirror(image), image.flip(-1)) for _ in range(200))
-    assert 70 < flipped < 130
-
-
 def test_decoded_images_are_kept_up_to_the_limit(
     squares: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

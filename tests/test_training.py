@@ -180,7 +180,7 @@ def test_bad_training_input(
     options = config(tmp_path, squares)
     for wrong, told in (
         (["--data.root", str(tmp_path)], "no train.jsonl"),
-        (["--data.dataset", "nope"], "easy_vqa, jsonl"),
+        (["--data.dataset", "nope"], "easy_vqa, gqa, huggingface"),
         (["--model.network.mixer", "nope"], "attention, latte"),
         (["--model.network.dim", "33"], "33"),
         (["--model.lrr", "1"], "lrr"),

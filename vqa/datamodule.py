@@ -4,13 +4,12 @@ import math
 import warnings
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
 
 from vqa import datasets, sampler
 from vqa import tokenizer as tokenizers
 from vqa.datasets import DataError
+from vqa.draws import Draws
 from vqa.features import Features
 from vqa.loader import Loader, ResumableLoader
 from vqa.questions import Questions, Sizes, collator
@@ -148,11 +147,10 @@ class VQAData(LightningDataModule):
         if len(plans) > 1:
             batches.epochs = self._epochs(len(batches))
         self.train_loader = ResumableLoader(
-            Questions(data, self.cache_mb, features=self.features),
+            Draws(Questions(data, self.cache_mb, features=self.features), self.seed, self.flip),
             batches,
-            collator(self.tokenizer, True, mirror if self.flip else None),
+            collator(self.tokenizer, True),
             self.num_workers,
-            persistent=True,
         )
         self.train_loader.load_state_dict(self.resume)
         return self.train_loader
@@ -243,11 +241,6 @@ class VQAData(LightningDataModule):
         data = self.questions("train")
         examples = [data[index] for index in range(len(data))]
         return [text for item in examples for text in (item.question, *item.answers)]
-
-
-def mirror(image: Tensor) -> Tensor:
-    """`image` mirrored left to right, half of the time."""
-    return image.flip(-1) if torch.rand(()) < 0.5 else image
 
 
 def _check(sizes: list[int] | None, **counts: int | None) -> None:

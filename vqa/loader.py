@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from torch.utils.data import DataLoader
 
 from vqa.batch import Batch
+from vqa.draws import Draws, InEpochs
 from vqa.questions import At, Item, Questions
 from vqa.sampler import Batches
 
@@ -18,13 +19,13 @@ class Loader:
 
     def __init__(
         self,
-        questions: Questions,
-        batches: Batches | Sequence[list[At]],
+        questions: Questions | Draws,
+        batches: InEpochs | Sequence[list[At]],
         collate: Callable[[Sequence[Item]], Batch],
         num_workers: int = 0,
         persistent: bool = False,
     ) -> None:
-        self.batches = batches
+        self.length = len(batches)
         self.loader: DataLoader[Item] = DataLoader(
             questions,
             batch_sampler=batches,
@@ -34,7 +35,7 @@ class Loader:
         )
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return self.length
 
     def __iter__(self) -> Iterator[Batch]:
         yield from self.loader
@@ -43,8 +44,16 @@ class Loader:
 class ResumableLoader(Loader):
     """A loader of training that knows its place: `taken` batches of the epoch."""
 
-    batches: Batches
-    taken = 0
+    def __init__(
+        self,
+        draws: Draws,
+        batches: Batches,
+        collate: Callable[[Sequence[Item]], Batch],
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(draws, InEpochs(batches), collate, num_workers, persistent=True)
+        self.batches = batches
+        self.taken = 0
 
     @property
     def sampler(self) -> Batches:

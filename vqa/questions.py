@@ -139,9 +139,7 @@ def _load(path: str, longest: int | None, max_pixels: int) -> Tensor:
 
 
 def collator(
-    tokenizer: PreTrainedTokenizerFast,
-    learn: bool = False,
-    augment: Callable[[Tensor], Tensor] | None = None,
+    tokenizer: PreTrainedTokenizerFast, learn: bool = False
 ) -> Callable[[Sequence[Item]], Batch]:
     """Items to a `Batch` in which each image stands once; with `learn` also the answer to train on.
 
@@ -162,15 +160,16 @@ def collator(
                 continue
             if isinstance(image, Missing):
                 image, keys[name] = image
-            pixels[name] = augment(image) if augment else image
+            pixels[name] = image
         place = {name: index for index, name in enumerate([*pixels, *stored])}
         examples = [example for example, _ in items]
+        known = all(example.answers for example in examples)  # not in every test split
         batch = collate(
             list(pixels.values()),
             [place[example.image] for example in examples],
             [example.question for example in examples],
             tokenizer,
-            [example.answers[0] for example in examples] if learn else None,
+            [example.answers[0] for example in examples] if learn and known else None,
             examples,
         )
         batch.keys = list(keys.values())

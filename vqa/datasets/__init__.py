@@ -69,6 +69,15 @@ class Reported(Protocol):
 
 
 @runtime_checkable
+class Weighted(Protocol):
+    """A data set of several annotators, not all of whom must be right."""
+
+    def targets(self, answers: Sequence[str]) -> dict[str, float]:
+        """How much each distinct answer of a question counts in training."""
+        ...
+
+
+@runtime_checkable
 class Rendered(Protocol):
     """A data set that draws its images instead of reading files.
 

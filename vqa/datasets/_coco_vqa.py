@@ -6,6 +6,7 @@ every annotator is kept, in order. The files lie in `root`, or where the officia
 them: Questions/, Annotations/, Images/mscoco/{train2014,val2014,test2015}/.
 """
 
+from collections.abc import Sequence
 from sys import intern
 from typing import Any
 
@@ -24,6 +25,7 @@ from vqa.datasets._reading import (
     no_collection,
     texts,
 )
+from vqa.soft_targets import soft_targets
 
 _SUBSETS = {
     "train": "train2014",
@@ -93,6 +95,10 @@ class CocoExamples(Examples):
                 self.reject(f"{file}: row {index}: {reason}")
                 continue
             self._annotations[question_id] = row
+
+    def targets(self, answers: Sequence[str]) -> dict[str, float]:
+        """min(1, 0.3 n) for an answer that n annotators gave."""
+        return soft_targets(answers)
 
     def _example(self, place: Place, row: Any) -> Example:
         a_row(row, "question_id", "image_id", "question")

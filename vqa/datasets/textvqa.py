@@ -28,6 +28,7 @@ from vqa.datasets._reading import (
     texts,
 )
 from vqa.metrics import textvqa_accuracy
+from vqa.soft_targets import soft_targets
 
 
 class Dataset(Examples):
@@ -48,6 +49,10 @@ class Dataset(Examples):
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """Each annotator left out in turn, min(1, matches among the others / 3), normalised."""
         return textvqa_accuracy(prediction, answers)
+
+    def targets(self, answers: Sequence[str]) -> dict[str, float]:
+        """min(1, 0.3 n) for an answer that n annotators gave."""
+        return soft_targets(answers)
 
     def _example(self, place: Place, row: Any) -> Example:
         a_row(row, "question_id", "image_id", "question")

@@ -27,6 +27,7 @@ from vqa.datasets._reading import (
     load_list,
 )
 from vqa.metrics import vizwiz_accuracy, vizwiz_report
+from vqa.soft_targets import soft_targets
 
 
 class Dataset(Examples):
@@ -45,6 +46,10 @@ class Dataset(Examples):
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """Each annotator left out in turn, min(1, matches among the others / 3)."""
         return vizwiz_accuracy(prediction, answers)
+
+    def targets(self, answers: Sequence[str]) -> dict[str, float]:
+        """min(1, 0.3 n) for an answer that n annotators gave."""
+        return soft_targets(answers)
 
     def report(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, Any]:
         """Overall and per answer type."""
