@@ -98,6 +98,20 @@ class VQAModule(LightningModule):
     def on_fit_start(self) -> None:
         self.name_features()
 
+    def on_train_start(self) -> None:
+        """Counts the epoch that begins here after a checkpoint of the last batch of another.
+
+        Lightning (2.6) goes on with it as if in mid-epoch and does not count it as begun: a second
+        resumption, from a checkpoint of this epoch, would begin it anew.
+        """
+        loop = self.trainer.fit_loop
+        if not loop.restarted_mid_epoch:
+            return
+        for progress in (loop.epoch_progress.total, loop.epoch_progress.current):
+            if progress.ready == progress.processed:
+                progress.ready += 1
+                progress.started += 1
+
     def name_features(self) -> None:
         """Tells the data of which image encoder its features are, before any worker asks."""
         features = self._features()
