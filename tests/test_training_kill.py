@@ -74,26 +74,29 @@ def fit(folder: Path, root: Path, kills: int) -> tuple[dict[str, torch.Tensor], 
     done = subprocess.run(command, capture_output=True, text=True, timeout=290, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     weights: dict[str, torch.Tensor] = torch.load(last, weights_only=True)["state_dict"]
-    losses = {}
-    logs = sorted(folder.glob("lightning_logs/*/metrics.csv"), key=os.path.getmtime)
-    for log in logs:
-        with log.open(encoding="utf-8") as lines:
-            for row in csv.DictReader(lines):
-                if row.get("train/loss"):
-                    losses[int(row["step"])] = float(row["train/loss"])
+    logs = [losses(folder, number) for number in range(len(list(folder.glob("lightning_logs/*"))))]
     assert len(logs) >= kills
-    return weights, losses
+    return weights, {step: loss for log in logs for step, loss in log.items()}
+
+
+def losses(folder: Path, run: int) -> dict[int, float]:
+    """The loss of each step, as a run logged it."""
+    with (folder / "lightning_logs" / f"version_{run}" / "metrics.csv").open(
+        encoding="utf-8"
+    ) as log:
+        rows = [row for row in csv.DictReader(log) if row.get("train/loss")]
+    return {int(row["step"]): float(row["train/loss"]) for row in rows}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_five_kills_change_no_bit(squares: Path, tmp_path: Path) -> None:
-    weights, losses = fit(tmp_path / "calm", squares, 0)
-    killed_weights, killed_losses = fit(tmp_path / "killed", squares, 5)
+    weights, calm = fit(tmp_path / "calm", squares, 0)
+    killed_weights, killed = fit(tmp_path / "killed", squares, 5)
     assert all(torch.equal(weights[name], killed_weights[name]) for name in weights)
-    assert len(losses) == 48 and killed_losses.keys() <= losses.keys()
-    assert len(killed_losses) >= 43  # a line that was not yet written when the kill came
-    assert killed_losses == {step: losses[step] for step in killed_losses}
+    assert len(calm) == 48 and killed.keys() <= calm.keys()
+    assert len(killed) >= 43  # a line that was not yet written when the kill came
+    assert killed == {step: calm[step] for step in killed}
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists")
@@ -110,11 +113,15 @@ def test_resumed_at_the_end_of_an_epoch_and_again_in_the_next(
     for resume in (
         [],
         ["--ckpt_path", str(saved / "step=6.ckpt")],
-        ["--ckpt_path", str(saved / "step=8.ckpt")],
+        ["--ckpt_path", str(saved / "step=11.ckpt")],
     ):
         # Six steps an epoch. The third run goes on from what the second one wrote in its epoch.
         assert main(["fit", *options, *resume]) == 0
         found.append(torch.load(saved / "step=18.ckpt", weights_only=True))
+    calm = losses(tmp_path, 0)
+    assert len(calm) == 18
+    for run, first in ((1, 6), (2, 11)):
+        assert losses(tmp_path, run) == {step: calm[step] for step in range(first, 18)}
     for other in found[1:]:
         assert other["epoch"] == found[0]["epoch"] == 2
         weights = found[0]["state_dict"]
