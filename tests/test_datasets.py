@@ -82,7 +82,7 @@ def test_jsonl_reads_a_row(tmp_path: pathlib.Path) -> None:
     full = row(question_id=7, answers=["A", "b"], split="val", meta={"kind": "count"}, more=1)
     data = jsonl.Dataset(folder(tmp_path, full, split="val"), "val")
     image = str(tmp_path / "images" / "0.png")
-    assert data[0] == Example(7, image, "what?", ("A", "b"), "count")
+    assert data[0] == Example(7, image, "what?", ("A", "b"), "count", meta={"kind": "count"})
     assert (len(data), data.skipped, data.splits) == (1, [], ("val",))
     assert data.score("a.", data[0].answers) == 1.0
     assert data.score("c", data[0].answers) == 0.0
@@ -300,3 +300,18 @@ def test_easy_vqa_answer_types_are_the_packages_answers() -> None:
         "rectangle",
         "triangle",
     }
+
+
+def test_jsonl_metric_and_types_by_option(tmp_path: pathlib.Path) -> None:
+    line = row(answers=["10"], meta={"part": "human", "organ": "chest", "kind": "other"})
+    root = folder(tmp_path, line)
+    plain = jsonl.Dataset(root, "train")
+    assert (plain[0].answer_type, plain[0].question_type) == ("other", None)
+    assert plain[0].meta == {"part": "human", "organ": "chest", "kind": "other"}
+    chosen = jsonl.Dataset(
+        root, "train", metric="relaxed_accuracy", answer_type="part", question_type="organ"
+    )
+    assert (chosen[0].answer_type, chosen[0].question_type) == ("human", "chest")
+    assert (plain.score("10.4", ["10"]), chosen.score("10.4", ["10"])) == (0, 1)
+    with pytest.raises(DataError, match="metric.*'luck'.*exact_match"):
+        jsonl.Dataset(root, "train", metric="luck")

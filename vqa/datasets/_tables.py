@@ -1,27 +1,14 @@
-"""Rows of tables on the Hugging Face hub as examples: which column is what, one row, the metric."""
+"""Rows of tables on the Hugging Face hub as examples: which column is what, one row."""
 
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vqa import metrics
 from vqa.datasets import DataError, Example
-from vqa.datasets._reading import a_text, an_id, known_option
+from vqa.datasets._reading import a_text, an_id
 
-METRICS: dict[str, Callable[[str, Sequence[str]], float]] = {
-    name: getattr(metrics, name)
-    for name in (
-        "exact_match",
-        "vqa_accuracy",
-        "textvqa_accuracy",
-        "aokvqa_accuracy",
-        "anls",
-        "relaxed_accuracy",
-        "gqa_accuracy",
-    )
-}
 _ANSWERS = ("answers", "answer")
 _IDS = ("question_id", "questionId", "qid")
 
@@ -122,11 +109,6 @@ def content_of(value: Any) -> bytes | str | None:
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
     return value if isinstance(value, bytes | str) and value else None
-
-
-def known_metric(name: str, metric: str) -> Callable[[str, Sequence[str]], float]:
-    """The function of vqa.metrics. Raises DataError at a name that is none."""
-    return METRICS[known_option(name, "metric", metric, METRICS)]
 
 
 def library(name: str) -> Any:

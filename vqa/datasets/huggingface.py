@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vqa.datasets import DataError, Example, _embedded, _tables
+from vqa.datasets._metric import known_metric
 from vqa.datasets._reading import Examples, Place
 
 _SAVED = ("dataset_dict.json", "state.json")
@@ -38,7 +39,7 @@ class Dataset:
             raise DataError(
                 "huggingface needs a root: the data set's name on the hub, or a local folder"
             )
-        self._metric = _tables.known_metric("huggingface", metric)
+        self._metric = known_metric("huggingface", metric)
         table, self.splits = _load(root, split, config, revision)
         names = (image, question, answers, question_id)
         columns = _tables.choose_columns(root, split, table.column_names, *names)

@@ -2,8 +2,9 @@
 
 One JSON object a line: question_id (integer or string, unique in the file), image (path relative
 to the folder), question, answers (list of accepted strings), and, if present, split (must be the
-file's name) and meta (an object; meta.kind becomes the answer type). Other keys and blank lines
-are ignored. Other splits are other files: `dev.jsonl` is the split `dev`.
+file's name) and meta (an object; by option, keys of it are the answer type and the question type).
+Other keys and blank lines are ignored. Other splits are other files: `dev.jsonl` is the split
+`dev`. Metric: the option `metric`, a name in vqa.metrics.
 """
 
 import json
@@ -11,13 +12,27 @@ import os
 from collections.abc import Sequence
 
 from vqa.datasets import DataError, Example
-from vqa.metrics import exact_match
+from vqa.datasets._metric import known_metric
 
 
 class Dataset:
-    """One split of a jsonl folder; `root` is the folder."""
+    """One split of a jsonl folder; `root` is the folder.
 
-    def __init__(self, root: str | None, split: str, skip_bad: bool = False) -> None:
+    `answer_type` and `question_type` are keys of meta.
+    """
+
+    def __init__(
+        self,
+        root: str | None,
+        split: str,
+        skip_bad: bool = False,
+        *,
+        metric: str = "exact_match",
+        answer_type: str = "kind",
+        question_type: str | None = None,
+    ) -> None:
+        self._metric = known_metric("jsonl", metric)
+        self._types = (answer_type, question_type)
         self._root, self.splits = _find(root, split)
         self.skipped: list[str] = []
         self._examples: list[Example] = []
@@ -25,7 +40,7 @@ class Dataset:
         first_lines: dict[int | str, int] = {}
         for line, raw in _lines(file):
             try:
-                example = _example(raw, self._root, split)
+                example = _example(raw, self._root, split, self._types)
                 if example.question_id in first_lines:
                     first = first_lines[example.question_id]
                     raise DataError(f"question_id {example.question_id!r} repeats line {first}")
@@ -50,8 +65,8 @@ class Dataset:
         return self._examples[index]
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
-        """Exact match with any accepted answer."""
-        return exact_match(prediction, answers)
+        """The chosen metric."""
+        return self._metric(prediction, answers)
 
 
 def _find(root: str | None, split: str) -> tuple[str, tuple[str, ...]]:
@@ -83,7 +98,7 @@ def _lines(file: str) -> list[tuple[int, bytes]]:
         raise DataError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _example(raw: bytes, root: str, split: str) -> Example:
+def _example(raw: bytes, root: str, split: str, types: tuple[str | None, str | None]) -> Example:
     """One line -> one example; DataError carries the bare reason."""
     row = _parse(raw)
     for key in ("question_id", "image", "question", "answers"):
@@ -96,8 +111,10 @@ def _example(raw: bytes, root: str, split: str) -> Example:
         raise DataError(f"question must be a non-empty string, not {question!r}")
     if row.get("split", split) != split:
         raise DataError(f"split is {row['split']!r} in a file of split {split!r}")
-    answers = _answers(row["answers"])
-    return Example(identity, _image(row["image"], root), question, answers, _kind(row.get("meta")))
+    answers, meta = _answers(row["answers"]), row.get("meta")
+    first, second = (_kind(meta, key) for key in types)
+    image = _image(row["image"], root)
+    return Example(identity, image, question, answers, first, second, meta=meta)
 
 
 def _parse(raw: bytes) -> dict:
@@ -135,12 +152,12 @@ def _image(value: object, root: str) -> str:
     return path
 
 
-def _kind(meta: object) -> str | None:
-    if meta is None:
+def _kind(meta: object, key: str | None) -> str | None:
+    if meta is None or key is None:
         return None
     if not isinstance(meta, dict):
         raise DataError(f"meta must be an object, not {meta!r}")
-    kind = meta.get("kind")
+    kind = meta.get(key)
     if kind is not None and not isinstance(kind, str):
-        raise DataError(f"meta.kind must be a string, not {kind!r}")
+        raise DataError(f"meta.{key} must be a string, not {kind!r}")
     return kind

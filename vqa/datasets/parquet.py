@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vqa.datasets import DataError, Example, _embedded, _tables
+from vqa.datasets._metric import known_metric
 from vqa.datasets._reading import Examples, Place
 
 _FILE = re.compile(r"(?P<split>.+?)(-\d+(-of-\d+)?(-[0-9a-f]+)?)?\.parquet")
@@ -39,7 +40,7 @@ class Dataset:
         question_id: str | None = None,
         metric: str = "exact_match",
     ) -> None:
-        self._metric = _tables.known_metric("parquet", metric)
+        self._metric = known_metric("parquet", metric)
         self._root = _folder(root)
         files = _files(self._root)
         self.splits = tuple(files)
