@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,9 +22,10 @@ def test_python_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = blocks("python")
     assert codes
     for code in codes:
-        names: dict[str, object] = {}
+        names: dict[str, Any] = {}
         exec(code, names)
-        assert names["answer"].answer == "green"  # type: ignore[attr-defined]
+        answer = names["answer"]
+        assert (answer["answer"] if isinstance(answer, dict) else answer.answer) == "green"
 
 
 def test_first_command_answers(
