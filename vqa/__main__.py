@@ -6,7 +6,14 @@ from collections.abc import Sequence
 import typer
 from typer import Context
 
-from vqa import commands, compare_command, data_command, evaluate_command, plan_command
+from vqa import (
+    commands,
+    compare_command,
+    data_command,
+    evaluate_command,
+    plan_command,
+    submission_command,
+)
 
 app = typer.Typer(
     help="Visual question answering on images of any size, with latent attention.",
@@ -55,6 +62,8 @@ for command in (
     commands.ask,
     evaluate_command.evaluate,
     compare_command.compare,
+    submission_command.submit,
+    submission_command.validate_submission,
     data_command.data,
     commands.generate,
     commands.export,

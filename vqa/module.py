@@ -107,6 +107,7 @@ class VQAModule(LightningModule):
         loop = self.trainer.fit_loop
         if not loop.restarted_mid_epoch:
             return
+        progress: Any
         for progress in (loop.epoch_progress.total, loop.epoch_progress.current):
             if progress.ready == progress.processed:
                 progress.ready += 1
