@@ -1,13 +1,16 @@
-"""The page and its API endpoint: an image and a question in, the answer as it is written out."""
+"""The page and its API endpoint: a file and a question in, the answer as it is written out."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import BlockFunction
 
+from app import preview
+from app.answering import TOP, answering
 from app.look import CSS, THEME
-from vqa.predictor import NATIVE, Answer, Predictor, Reading
+from app.paste import PASTE
+from vqa.predictor import NATIVE, Predictor, Reading
 
 EXAMPLES = Path(__file__).parent / "examples"
 QUESTIONS = {
@@ -18,8 +21,6 @@ QUESTIONS = {
 }
 """Questions of the data set's test split about the pictures in EXAMPLES."""
 
-TOP = 5
-"""Answers shown with their probabilities."""
 WAITING = 32
 """Requests that may wait for the model before further ones are turned away."""
 KEPT = 3600
@@ -31,60 +32,72 @@ BUNDLED_NOTE = """The bundled model has seen only easy-VQA: small pictures of on
 questions like the examples. For other images, train a model on yours and start this page with
 `--model`."""
 
-Shown = tuple[str, dict[str, float] | None, str]
-"""The answer's text, the best answers' probabilities, the details."""
+
+class Demo(gr.Blocks):
+    """Blocks whose endpoints may be called without the last values, also by a plain POST."""
+
+    def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
+        """Fills in what is missing, as Gradio's clients do; a POST for images has no page."""
+        inputs += [getattr(part, "value", None) for part in block_fn.inputs[len(inputs) :]]
+        super().validate_inputs(block_fn, inputs)
 
 
 def build(predictor: Predictor, reading: Reading = NATIVE) -> gr.Blocks:
     """The page, not yet served; `reading`: which images are accepted and what they may cost."""
     gr.set_static_paths([EXAMPLES])  # served as they are: a copy would be deleted with the uploads
-    with gr.Blocks(title="Latte VQA", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as demo:
+    with Demo(title="Latte VQA", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as demo:
         gr.Markdown(INTRO)
         with gr.Row(equal_height=False):
             with gr.Column(min_width=360):
-                image, question, ask = _inputs()
+                with gr.Column(elem_id="image"):
+                    image, page, picture = _uploads()
+                question, ask = _asking()
             with gr.Column(min_width=360):
                 outputs = _outputs()
-        examples = gr.Examples(
-            [[str(EXAMPLES / name), text] for name, text in QUESTIONS.items()],
-            inputs=[image, question],
-            label="Examples: click one to ask it",
-            elem_id="examples",
-            api_visibility="private",
-        )
+        examples = _examples()
         if predictor.name == "bundled":
             gr.Markdown(BUNDLED_NOTE)
+        _show(reading, image, picture, page)
         event: dict[str, Any] = {
             "fn": answering(predictor, reading),
-            "inputs": [image, question],
+            "inputs": [image, question, page],
             "outputs": outputs,
-            # gr.Image would open the file itself: it stops at Pillow's pixel limit, converts modes,
-            # and turns some images and not others. The file is handed on as it was uploaded.
+            # Gradio would copy the file and refuse numbers in its own words.
             "preprocess": False,
             "concurrency_limit": 1,
             "concurrency_id": "model",
         }
         gr.on([ask.click, question.submit], api_name="answer", **event)
-        examples.load_input_event.then(api_visibility="private", **event)
+        chosen = examples.click(
+            example, examples, [image, question, page], api_visibility="private"
+        )
+        chosen.then(api_visibility="private", **event)
     return demo.queue(max_size=WAITING)
 
 
-def _inputs() -> tuple[gr.Image, gr.Textbox, gr.Button]:
-    image = gr.Image(
-        label="Image",
-        sources=["upload", "clipboard"],
-        type="filepath",
+def _uploads() -> tuple[gr.File, gr.Number, gr.Image]:
+    # gr.Image would take images only, open them itself and send them to the browser whole.
+    file = gr.File(label="Image, PDF or TIFF: drop, choose or paste it", height=200)
+    page = gr.Number(1, label="Page", minimum=1, precision=0, visible=False, elem_id="page")
+    picture = gr.Image(
+        show_label=False,
+        interactive=False,
+        visible=False,
         buttons=["fullscreen"],
-        height=380,
-        alt_text="your image (a browser cannot show every format that can be read)",
-        elem_id="image",
+        height=320,
+        alt_text="the page that is asked about",
+        elem_id="preview",
     )
+    return file, page, picture
+
+
+def _asking() -> tuple[gr.Textbox, gr.Button]:
     question = gr.Textbox(
         label="Question",
         placeholder="What do you want to know?",
         elem_id="question",
     )
-    return image, question, gr.Button("Ask", variant="primary", elem_id="ask")
+    return question, gr.Button("Ask", variant="primary", elem_id="ask")
 
 
 def _outputs() -> list[gr.Textbox | gr.Label | gr.Markdown]:
@@ -100,58 +113,34 @@ def _outputs() -> list[gr.Textbox | gr.Label | gr.Markdown]:
     ]
 
 
-def answering(
-    predictor: Predictor, reading: Reading
-) -> Callable[[dict[str, Any] | None, str | None], Iterator[Shown]]:
-    """The function behind the page: what was uploaded and asked -> what is shown, over time."""
-
-    def answer(image: dict[str, Any] | None, question: str | None) -> Iterator[Shown]:
-        """Answers a question about an image: the answer's text, the most probable answers with
-        their probabilities, and what was read. The text grows while it is written."""
-        path = (image or {}).get("path")
-        if not path:
-            raise failure("there is no image; upload one, then ask")
-        yield "", None, "Reading the image ..."
-        try:
-            for part in predictor.stream(path, str(question or ""), TOP, reading):
-                if isinstance(part, Answer):
-                    yield part.answer, probabilities(part), details(part)
-                else:
-                    yield part, None, "Writing the answer ..."
-        except ValueError as error:
-            # A sentence for people; they know the file by its name, not by where it is kept here.
-            raise failure(str(error).replace(path, Path(path).name)) from None
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
-                raise
-            name = Path(path).name
-            raise failure(f"{name} needs more memory than there is here; crop it") from error
-
-    return answer
-
-
-def failure(sentence: str) -> gr.Error:
-    """`sentence` for the page and the API's client; the server's log needs no trace of it."""
-    return gr.Error(sentence, title="No answer", duration=None, print_exception=False)
-
-
-def probabilities(answer: Answer) -> dict[str, float]:
-    """Probability of each of the best answers, as gr.Label wants them."""
-    return {found.answer or "(no words)": found.score for found in answer.top_k}
-
-
-def details(answer: Answer) -> str:
-    """What was read to find the answer, in one line."""
-    megapixels = answer.width * answer.height / 1e6
-    size = f"{megapixels:,.1f}" if megapixels >= 1 else f"{megapixels:.2g}"
-    parts = (
-        f"image {answer.width:,} × {answer.height:,} pixels ({size} megapixels)",
-        f"{answer.tokens:,} tokens",
-        f"{answer.seconds:.2f} seconds",
-        f"model {Path(answer.model).name or answer.model}",
-        f"read {answer.read_at}",
+def _examples() -> gr.Dataset:
+    return gr.Dataset(
+        components=[gr.Image(render=False), gr.Textbox(render=False)],
+        samples=[[str(EXAMPLES / name), text] for name, text in QUESTIONS.items()],
+        type="index",
+        label="Examples: click one to ask it",
+        elem_id="examples",
     )
-    return " · ".join(parts)
+
+
+def example(index: int) -> tuple[str, str, int]:
+    """File, question and page of an example."""
+    name, question = list(QUESTIONS.items())[index]
+    return str(EXAMPLES / name), question, 1
+
+
+def _show(reading: Reading, file: gr.File, picture: gr.Image, page: gr.Number) -> None:
+    """Whatever file is there, its first page is shown; then the page that is written."""
+    event: dict[str, Any] = {
+        "preprocess": False,
+        "api_visibility": "private",
+        "trigger_mode": "always_last",
+        # Not in the model's queue: a preview need not wait for somebody's answer.
+        "concurrency_limit": 1,
+        "concurrency_id": "preview",
+    }
+    file.change(preview.of_file(reading), file, [picture, page], **event)
+    page.input(preview.of_page(reading), [file, page], picture, **event)
 
 
 def serve(
@@ -175,6 +164,7 @@ def serve(
             prevent_thread_lock=not wait,
             theme=THEME,
             css=CSS,
+            js=PASTE,
             footer_links=["api"],
             run_history=False,  # the browser would keep people's images and questions
             ssr_mode=False,  # needs Node

@@ -12,10 +12,8 @@ THEME = gr.themes.Default(
 CSS = """
 .gradio-container { width: 100%; max-width: 1120px !important; margin: 0 auto !important; }
 
-/* A small image is shown large, below the label and the buttons. */
-#image .image-frame img {
-  width: 100%; height: 100%; object-fit: contain; padding: 2.3rem 0.5rem 0.5rem;
-}
+/* A small image is shown large. */
+#preview .image-frame img { width: 100%; height: 100%; object-fit: contain; padding: 0.5rem; }
 
 #answer textarea { font-size: 1.5rem; font-weight: 600; line-height: 1.4; }
 #details * { font-size: 0.9rem; opacity: 0.9; }

@@ -1,5 +1,6 @@
 """The page in a real browser: headless Chromium against `python -m app`."""
 
+import base64
 import json
 import re
 import shutil
@@ -11,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 from serving import served
 
-from vqa.predictor import Predictor
+from vqa.predictor import Predictor, Reading
 
 FLAGS = (
     "--headless",
@@ -59,12 +61,36 @@ def find(driver: webdriver.Chrome, selector: str) -> WebElement:
     return waiting.until(lambda d: d.find_elements(By.CSS_SELECTOR, selector))[0]
 
 
+def upload(driver: webdriver.Chrome, file: Path) -> None:
+    """Uploads `file`, in place of another one, until its name is shown; its preview may be late."""
+    for button in driver.find_elements(By.CSS_SELECTOR, "#image button[aria-label=Clear]")[:1]:
+        button.click()
+        WebDriverWait(driver, 30).until_not(
+            lambda d: d.find_elements(By.CSS_SELECTOR, "#preview img")
+        )
+    find(driver, "#image input[type=file]").send_keys(str(file))
+    wait_for_file(driver, file.name)
+
+
+def wait_for_file(driver: webdriver.Chrome, name: str) -> None:
+    WebDriverWait(driver, 30).until(
+        lambda d: (
+            name in find(d, "#image").text.replace("\n", "")
+        )  # the ending is a part of its own
+    )
+
+
+def previewed(driver: webdriver.Chrome, width: int, height: int) -> None:
+    """Waits until a picture of this size, in pixels, is shown of the file."""
+    size = "return arguments[0].naturalWidth + 'x' + arguments[0].naturalHeight"
+    WebDriverWait(driver, 30, ignored_exceptions=[StaleElementReferenceException]).until(
+        lambda d: d.execute_script(size, find(d, "#preview img")) == f"{width}x{height}"
+    )
+
+
 def fill(driver: webdriver.Chrome, image: Path, question: str) -> WebElement:
     """Uploads `image`, writes `question`; returns the question box."""
-    find(driver, "#image input[type=file]").send_keys(str(image))
-    WebDriverWait(driver, 30).until(
-        lambda d: image.name in (find(d, "#image img").get_attribute("src") or "")
-    )
+    upload(driver, image)
     box = find(driver, "#question textarea")
     box.send_keys(Keys.CONTROL, "a", Keys.NULL, question)
     return box
@@ -76,8 +102,10 @@ def wait_for(driver: webdriver.Chrome, selector: str, pattern: str) -> str:
     return find(driver, selector).text
 
 
-def check_answer(driver: webdriver.Chrome, predictor: Predictor, image: Path, ask: str) -> None:
-    expected = predictor.ask(image, ask)
+def check_answer(
+    driver: webdriver.Chrome, predictor: Predictor, image: Path, ask: str, page: int = 1
+) -> None:
+    expected = predictor.ask(image, ask, reading=Reading(page=page))
     size = f"image {expected.width:,} × {expected.height:,} pixels"
     line = wait_for(driver, "#details", f"{size}.*{expected.tokens} tokens.*seconds")
     assert "read at full size" in line
@@ -90,6 +118,8 @@ def test_a_person_asks(driver: webdriver.Chrome, predictor: Predictor, tmp_path:
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     fill(driver, tmp_path / "noise.png", ASKED)
+    previewed(driver, 120, 90)
+    assert not driver.find_elements(By.CSS_SELECTOR, "#page input")
     find(driver, "#ask").click()
     check_answer(driver, predictor, tmp_path / "noise.png", ASKED)
 
@@ -107,15 +137,63 @@ def test_a_click_on_an_example_asks_it(driver: webdriver.Chrome, predictor: Pred
     find(driver, "#examples tbody tr").click()
     check_answer(driver, predictor, EXAMPLES / name, question)
     assert find(driver, "#question textarea").get_property("value") == question
+    previewed(driver, 64, 64)
+
+
+def test_a_page_of_a_pdf_is_chosen(
+    driver: webdriver.Chrome, predictor: Predictor, tmp_path: Path
+) -> None:
+    path = tmp_path / "two.pdf"
+    second = Image.new("RGB", (70, 40), "blue")
+    Image.new("RGB", (1100, 800), "red").save(
+        path, save_all=True, append_images=[second], resolution=200
+    )
+    box = fill(driver, path, ASKED)
+    previewed(driver, 1024, 745)
+    assert "Page (1 to 2)" in find(driver, "#page").text
+    find(driver, "#page input").send_keys(Keys.CONTROL, "a", Keys.NULL, "2")
+    previewed(driver, 70, 40)
+    box.send_keys(Keys.ENTER)
+    check_answer(driver, predictor, path, ASKED, page=2)
+    find(driver, "#page input").send_keys(Keys.CONTROL, "a", Keys.NULL, "3")
+    wait_for(driver, "[data-testid=toast-body]", "two.pdf has no page 3; choose 1 to 2")
+    assert not driver.find_elements(By.CSS_SELECTOR, "#preview img")
+    find(driver, "[data-testid=toast-close]").click()
+
+
+def test_a_picture_is_pasted(
+    driver: webdriver.Chrome, predictor: Predictor, tmp_path: Path
+) -> None:
+    Image.new("RGB", (45, 33), "green").save(tmp_path / "pasted.png")
+    find(driver, "#image button[aria-label=Clear]").click()
+    find(driver, "#image input[type=file]")
+    driver.execute_script(
+        """const bytes = Uint8Array.from(atob(arguments[0]), byte => byte.charCodeAt(0));
+        const clipboardData = new DataTransfer();
+        clipboardData.items.add(new File([bytes], "pasted.png", {type: "image/png"}));
+        document.querySelector("#question textarea").dispatchEvent(
+            new ClipboardEvent("paste", {clipboardData, bubbles: true}));""",
+        base64.b64encode((tmp_path / "pasted.png").read_bytes()).decode(),
+    )
+    wait_for_file(driver, "pasted.png")
+    previewed(driver, 45, 33)
+    find(driver, "#ask").click()
+    check_answer(driver, predictor, tmp_path / "pasted.png", ASKED)
 
 
 def test_an_error_is_a_sentence_on_the_page(driver: webdriver.Chrome, tmp_path: Path) -> None:
     Image.new("L", (1001, 1000)).save(tmp_path / "large.png")
     fill(driver, tmp_path / "large.png", ASKED)
-    find(driver, "#ask").click()
-    told = wait_for(driver, "[data-testid=toast-body]", "large.png")
+    told = wait_for(driver, "[data-testid=toast-body]", "large.png")  # before it is asked about
     sentence = "large.png is 1001 x 1000 = 1,001,000 pixels, over the limit of 1,000,000 pixels"
     assert sentence in told and "Traceback" not in told and str(tmp_path) not in told
+    assert not driver.find_elements(By.CSS_SELECTOR, "#preview img")
+    find(driver, "[data-testid=toast-close]").click()
+    WebDriverWait(driver, 30).until_not(
+        lambda d: d.find_elements(By.CSS_SELECTOR, "[data-testid=toast-body]")
+    )
+    find(driver, "#ask").click()
+    assert sentence in wait_for(driver, "[data-testid=toast-body]", "large.png")
 
 
 def test_nothing_is_fetched_from_elsewhere(driver: webdriver.Chrome) -> None:

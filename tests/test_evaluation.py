@@ -94,9 +94,12 @@ def test_choices_of_each_question(predictor: Predictor, squares: Path, tmp_path:
 def test_question_only_sees_nothing(squares: Path, predictor: Predictor, tmp_path: Path) -> None:
     """The same question always gets the same answer."""
     data = datasets.create("jsonl", str(squares), "test")
-    evaluate(predictor, QuestionOnly(data), tmp_path)
+    scores = evaluate(predictor, QuestionOnly(data), tmp_path)
     rows = lines(tmp_path / "predictions.jsonl")
-    assert len({(row["question"], row["probability"]) for row in rows}) == 2
+    assert len({(row["question"], row["answer"]) for row in rows}) == 2
+    assert len({(row["question"], round(float(str(row["probability"])), 12)) for row in rows}) == 2
+    assert {row["width"] for row in rows} == {64} and len({row["image"] for row in rows}) == 8
+    assert scores["interval"][0] <= scores["overall"] <= scores["interval"][1]
     assert [row["answers"] for row in rows] == [list(data[i].answers) for i in range(16)]
 
 

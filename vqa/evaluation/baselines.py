@@ -46,10 +46,10 @@ class _Wrapped:
 
 
 class QuestionOnly(_Wrapped):
-    """The questions about a grey square."""
+    """The questions about a grey square, which goes by the name of the image."""
 
     def __getitem__(self, index: int) -> Example:
-        return replace(self.dataset[index], image="grey")
+        return self.dataset[index]
 
     def render(self, index: int, size: int | None = None) -> tuple[Example, Tensor]:
         return self[index], torch.full((3, SIDE, SIDE), GREY, dtype=torch.uint8)
