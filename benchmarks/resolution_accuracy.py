@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,21 +22,36 @@ STRATEGIES = {"native": None, "resized to 896": 896, "resized to 448": 448}
 Row = dict[str, Any]
 
 
+class Tally:
+    """Right answers of one strategy, over all and by kind."""
+
+    def __init__(self) -> None:
+        self.hits: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, kind: str | None, hit: float) -> None:
+        for name in ("all", kind or "other"):
+            self.hits[name].append(hit)
+
+    def shares(self) -> tuple[float, dict[str, float]]:
+        found = {kind: sum(hits) / len(hits) for kind, hits in self.hits.items()}
+        return found.pop("all"), found
+
+
 def score(
     predictor: Predictor,
     items: Iterator[tuple[Example, Tensor]],
     right: Any,
-    longest: int | None,
-) -> tuple[float, dict[str, float]]:
-    """Share of right answers, over all and by kind; pictures one by one."""
-    hits: dict[str, list[float]] = defaultdict(list)
+    strategies: Mapping[str, int | None],
+) -> dict[str, Tally]:
+    """Each picture, one by one, read by every strategy."""
+    found = {name: Tally() for name in strategies}
     for example, pixels in items:
-        batch = collate([shrink(pixels, longest)], [0], [example.question], predictor.tokenizer)
-        (answer,) = predictor.answer(batch)
-        for kind in ("all", example.answer_type or "other"):
-            hits[kind].append(right(answer.answer, example.answers))
-    shares = {kind: sum(found) / len(found) for kind, found in hits.items()}
-    return shares.pop("all"), shares
+        for name, longest in strategies.items():
+            image = shrink(pixels, longest)
+            batch = collate([image], [0], [example.question], predictor.tokenizer)
+            (answer,) = predictor.answer(batch)
+            found[name].add(example.answer_type, right(answer.answer, example.answers))
+    return found
 
 
 def shrink(image: Tensor, longest: int | None) -> Tensor:
@@ -76,11 +91,11 @@ def curves(
         data: Any = datasets.create("canvas", None, "test", **options)
         floor = prior([data[index] for index in range(count)])
         for size in map(int, sizes.split(",")):
-            for strategy, longest in STRATEGIES.items():
-                if longest is not None and longest >= size:
-                    continue  # the same as native
-                items = (data.render(index, size) for index in range(count))
-                share, by_kind = score(predictor, items, data.score, longest)
+            # The others are the same as native.
+            chosen = {name: side for name, side in STRATEGIES.items() if not side or side < size}
+            items = (data.render(index, size) for index in range(count))
+            for strategy, tally in score(predictor, items, data.score, chosen).items():
+                share, by_kind = tally.shares()
                 row: Row = {"object_size": object_size, "canvas": size, "strategy": strategy}
                 row |= {"accuracy": share, "prior": floor, "kinds": by_kind}
                 rows.append(row)
@@ -105,9 +120,9 @@ def receipts(
     data = datasets.create("jsonl", root, split)
     examples = [data[index] for index in range(min(count or len(data), len(data)))]
     rows: list[Row] = []
-    for strategy, longest in STRATEGIES.items():
-        items = ((example, images.load(example.image)) for example in examples)
-        share, by_kind = score(predictor, items, data.score, longest)
+    items = ((example, images.load(example.image)) for example in examples)
+    for strategy, tally in score(predictor, items, data.score, STRATEGIES).items():
+        share, by_kind = tally.shares()
         row: Row = {"strategy": strategy, "accuracy": share, "prior": prior(examples)}
         rows.append({**row, "kinds": by_kind})
     out.mkdir(parents=True, exist_ok=True)

@@ -345,9 +345,9 @@ def test_bad_options_get_a_sentence(drawn: None, words: dict[str, Any], told: st
         VQAData("drawn", **words)
 
 
-def test_a_data_set_without_options_says_so(squares: Path) -> None:
-    with pytest.raises(DataError, match="jsonl has no option 'size'; it has no options"):
-        data(squares, dataset_args={"size": 3})
+def test_a_data_set_without_options_says_so() -> None:
+    with pytest.raises(DataError, match="easy_vqa has no option 'size'; it has no options"):
+        VQAData("easy_vqa", dataset_args={"size": 3})
 
 
 def test_pixels_of_canvases_must_be_known(drawn: None) -> None:

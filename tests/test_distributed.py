@@ -17,7 +17,7 @@ trainer:
   max_epochs: 2
   accelerator: cpu
   devices: 2
-  strategy: ddp
+  strategy: STRATEGY
   logger: false
   enable_progress_bar: false
   enable_model_summary: false
@@ -27,11 +27,18 @@ trainer:
 """
 
 
-def fit(folder: Path, root: Path, *options: str) -> dict[str, torch.Tensor]:
+SHARES = """
+    class_path: lightning.pytorch.strategies.ModelParallelStrategy
+    init_args: {data_parallel_size: 2, tensor_parallel_size: 1, save_distributed_checkpoint: false}
+"""
+
+
+def fit(folder: Path, root: Path, *options: str, strategy: str = "ddp") -> dict[str, torch.Tensor]:
     """Weights after two epochs of six steps on two processes."""
     folder.mkdir()
     config = folder / "config.yaml"
-    config.write_text(TRAINER.replace("FOLDER", str(folder)) + NETWORK, encoding="utf-8")
+    trainer = TRAINER.replace("FOLDER", str(folder)).replace("STRATEGY", strategy)
+    config.write_text(trainer + NETWORK, encoding="utf-8")
     command = [str(Path(sys.executable).with_name("vqa")), "fit", "-c", str(config)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -47,14 +54,34 @@ def fit(folder: Path, root: Path, *options: str) -> dict[str, torch.Tensor]:
     return state
 
 
-def test_two_devices_resume_in_mid_epoch(squares: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """Folder and weights of an undisturbed training."""
+    folder = tmp_path_factory.mktemp("ddp") / "whole"
+    return folder, fit(folder, squares)
+
+
+def test_two_devices_resume_in_mid_epoch(
+    whole: tuple[Path, Any], squares: Path, tmp_path: Path
+) -> None:
     """48 questions, 2 devices, batches of 4: 6 steps an epoch; resumed after 4, as undisturbed."""
-    whole = fit(tmp_path / "whole", squares)
-    place = str(tmp_path / "whole" / "step=4.ckpt")
+    folder, weights = whole
+    place = str(folder / "step=4.ckpt")
     resumed = fit(tmp_path / "resumed", squares, "--ckpt_path", place)
     assert not (tmp_path / "resumed" / "step=4.ckpt").exists()
-    assert not (tmp_path / "whole" / "step=13.ckpt").exists()
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert not (folder / "step=13.ckpt").exists()
+    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+
+
+def test_weights_in_shares_learn_what_whole_ones_learn(
+    whole: tuple[Path, Any], squares: Path, tmp_path: Path
+) -> None:
+    """Each process keeps half of the weights; checkpoints hold them whole."""
+    got = fit(tmp_path / "shares", squares, strategy=SHARES)
+    assert got.keys() == whole[1].keys()
+    for name, weight in whole[1].items():
+        assert type(got[name]) is torch.Tensor
+        torch.testing.assert_close(got[name], weight, rtol=1e-3, atol=1e-4)
 
 
 WATCH = """

@@ -20,6 +20,7 @@ from vqa.config import Network
 from vqa.features import Features, join_tokens, of_vision
 from vqa.model import LatteVQA, build
 from vqa.questions import token_counts
+from vqa.sharding import shard
 
 
 class VQAModule(LightningModule):
@@ -86,6 +87,9 @@ class VQAModule(LightningModule):
         if self.freeze_vision:
             self.model.vision.trunk.requires_grad_(False).eval()
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
+        mesh = getattr(self.trainer.strategy, "device_mesh", None)
+        if mesh is not None:
+            shard(self.model, mesh)
         self.forward_loss = torch.compile(self.model) if self.compile_network else self.model
 
     def train(self, mode: bool = True) -> "VQAModule":
