@@ -39,9 +39,7 @@ def load(path: str, reading: Reading) -> Preview:
                 f"{path} takes {needed:,} bytes of memory to decode, over the budget of {most:,} "
                 "bytes; crop it"
             )
-        small = images.shrunk_size(height, width, SIDE)
-        shown = picture if small == (height, width) else picture.scaled(*small)
-        return Preview(shown[:].permute(1, 2, 0).numpy(), picture.pages)
+        return Preview(picture.within(SIDE)[:].permute(1, 2, 0).numpy(), picture.pages)
 
 
 def of_file(reading: Reading) -> Callable[[dict[str, Any] | None], Updates]:

@@ -56,11 +56,10 @@ def score(
 
 def shrink(image: Tensor, longest: int | None) -> Tensor:
     """As `vqa ask` would read the picture with its longer side at `longest` pixels."""
-    size = images.shrunk_size(image.shape[1], image.shape[2], longest)
-    if size == tuple(image.shape[1:]):
+    if longest is None:
         return image
     with images.open(image.permute(1, 2, 0).numpy()) as picture:
-        return picture.scaled(*size)[:, :, :]
+        return picture.within(longest)[:, :, :]
 
 
 def prior(examples: list[Example]) -> float:

@@ -18,6 +18,10 @@ Model = Annotated[str | None, Option(help="A model folder; the bundled model if 
 MaxTokens = Annotated[int | None, Option(min=1, help="Tokens of image and question, at most.")]
 MaxMemory = Annotated[str | None, Option(help="Peak memory, such as 4GiB, at most.")]
 MaxSeconds = Annotated[float | None, Option(min=0, help="Seconds for the answer, at most.")]
+DataRoot = Annotated[str | None, Option(help="The data set's folder; easy_vqa needs none.")]
+DataOptions = Annotated[
+    list[str] | None, Option(help="The data set's own: NAME=VALUE, as often as needed.")
+]
 Device = Annotated[str | None, Option(help="cpu, cuda, ...; a GPU if there is one.")]
 
 

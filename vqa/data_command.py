@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from typer import Argument, Exit, Option
 
 from vqa import datasets
+from vqa.commands import DataOptions, DataRoot
 from vqa.dataset_options import parse_options
 
 Found = Mapping[str, Any]
@@ -16,11 +17,9 @@ def data(
     name: Annotated[
         str, Argument(help=f"Name of the data set: {', '.join(datasets.available())}.")
     ],
-    root: Annotated[str | None, Option(help="The data set's folder; easy_vqa needs none.")] = None,
+    root: DataRoot = None,
     split: Annotated[str, Option(help="train, val, test or another split it has.")] = "train",
-    option: Annotated[
-        list[str] | None, Option(help="The data set's own: NAME=VALUE, as often as needed.")
-    ] = None,
+    option: DataOptions = None,
     skip_bad: Annotated[
         bool, Option("--skip-bad", help="Bad rows and broken images are no failure.")
     ] = False,

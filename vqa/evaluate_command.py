@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from typer import Option
 
 from vqa import datasets
-from vqa.commands import Device, MaxMemory, MaxSeconds, MaxTokens, Model
+from vqa.commands import DataOptions, DataRoot, Device, MaxMemory, MaxSeconds, MaxTokens, Model
 from vqa.dataset_options import parse_options
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -23,11 +23,9 @@ def evaluate(
     ],
     out: Annotated[Path, Option(help="Folder for results, predictions and scores.")],
     model: Model = None,
-    root: Annotated[str | None, Option(help="The data set's folder; easy_vqa needs none.")] = None,
+    root: DataRoot = None,
     split: Annotated[str, Option(help="train, val, test, or another of the data set's.")] = "test",
-    option: Annotated[
-        list[str] | None, Option(help="The data set's own: NAME=VALUE, as often as needed.")
-    ] = None,
+    option: DataOptions = None,
     batch_size: Annotated[int, Option(min=1, help="Questions answered at once.")] = 64,
     limit: Annotated[int | None, Option(min=1, help="Answer the first questions only.")] = None,
     top_k: Annotated[int, Option(help="Answers kept a question; above 1 by beam search.")] = 1,

@@ -133,9 +133,7 @@ class Sizes:
 def _load(path: str, longest: int | None, max_pixels: int) -> Tensor:
     """The image as `vqa ask` reads it, with its longer side at most `longest` pixels."""
     with images.open(path, max_pixels) as picture:
-        _, height, width = picture.shape
-        size = images.shrunk_size(height, width, longest)
-        return (picture if size == (height, width) else picture.scaled(*size))[:, :, :]
+        return picture.within(longest)[:, :, :]
 
 
 def collator(

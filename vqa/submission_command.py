@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from typer import Argument, Exit, Option
 
 from vqa import submissions
+from vqa.commands import DataOptions
 from vqa.dataset_options import parse_options
 from vqa.datasets import Dataset
 from vqa.submissions import _run, aokvqa
@@ -16,9 +17,6 @@ SHOWN = 20
 Name = Annotated[str, Option("--dataset", help="Name of the data set that has the server.")]
 Root = Annotated[str | None, Option(help="The data set's folder.")]
 Split = Annotated[str, Option(help="The split that the server scores.")]
-Options = Annotated[
-    list[str] | None, Option(help="The data set's own: NAME=VALUE, as often as needed.")
-]
 Task = Annotated[str | None, Option(help="A second task of the data set: answerability of vizwiz.")]
 SkipBad = Annotated[
     bool, Option("--skip-bad", help="Go on at bad rows; they count as a fault at the end.")
@@ -34,7 +32,7 @@ def submit(
     out: Annotated[Path, Option(help="The file to send.")],
     root: Root = None,
     split: Split = "test",
-    option: Options = None,
+    option: DataOptions = None,
     task: Task = None,
     multiple_choice: Annotated[
         Path | None, Option(help="aokvqa: the run with task=multiple_choice, joined with RUN.")
@@ -64,7 +62,7 @@ def validate_submission(
     dataset: Name,
     root: Root = None,
     split: Split = "test",
-    option: Options = None,
+    option: DataOptions = None,
     task: Task = None,
     every: Annotated[bool, Option("--all", help=f"Print more than {SHOWN} faults.")] = False,
     skip_bad: SkipBad = False,

@@ -33,7 +33,7 @@ _PAGE = "https://cs.stanford.edu/people/jcjohns/clevr"
 _PARENTS = ("", "CLEVR_v1.0/")
 
 
-class Dataset:
+class Dataset(Examples):
     """One split of CLEVR."""
 
     splits = ("train", "val", "test")
@@ -44,16 +44,9 @@ class Dataset:
         file = place.file(*(f"{up}questions/CLEVR_{split}_questions.json" for up in _PARENTS))
         self._images = place.images(*(f"{up}images/{split}" for up in _PARENTS))
         self._answered = split != "test"
-        self._examples = Examples(skip_bad)
-        self.skipped = self._examples.skipped
+        super().__init__(skip_bad)
         rows = listed(file, load_object(file), "questions")
-        self._examples.read(file, enumerate(rows), self._example)
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self._examples[index]
+        self.read(file, enumerate(rows), self._example)
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """1.0 where the strings are equal, as in the report."""

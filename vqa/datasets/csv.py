@@ -23,7 +23,7 @@ from vqa.datasets._reading import Examples, Images, Place, a_row, a_text
 from vqa.metrics import exact_match
 
 
-class Dataset:
+class Dataset(Examples):
     """One split of a table; `root` is the CSV file or the folder of `{split}.csv`."""
 
     def __init__(self, root: str | None, split: str, skip_bad: bool = False) -> None:
@@ -35,15 +35,8 @@ class Dataset:
         self.splits = _splits(root, file, rows)
         if split not in self.splits:
             raise DataError(f"{file} has no row of split {split!r}; it has {_told(self.splits)}")
-        self._examples = Examples(skip_bad)
-        self.skipped = self._examples.skipped
-        self._examples.read(file, rows, self._example, "line")
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self._examples[index]
+        super().__init__(skip_bad)
+        self.read(file, rows, self._example, "line")
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """Exact match with any accepted answer."""

@@ -36,7 +36,7 @@ _ANSWERED = ("train", "val", "testdev")
 _META = {"types": dict, "groups": dict, "entailed": list, "semantic": list, "isBalanced": bool}
 
 
-class Dataset:
+class Dataset(Examples):
     """One split of GQA; `questions` is balanced or all."""
 
     splits = ("train", "val", "testdev", "test", "challenge", "submission")
@@ -55,16 +55,9 @@ class Dataset:
         self._images = place.images("images", "allImages/images")
         self._needed = ("answer", "types") if split in _ANSWERED else ()
         self._steps: dict[tuple[Any, Any], dict[str, Any]] = {}
-        self._examples = Examples(skip_bad)
-        self.skipped = self._examples.skipped
+        super().__init__(skip_bad)
         for file in _files(place, f"{split}_{questions}_questions"):
-            self._examples.read(file, load_object(file).items(), self._example, "question")
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self._examples[index]
+            self.read(file, load_object(file).items(), self._example, "question")
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """1.0 where the strings are equal."""

@@ -18,7 +18,7 @@ from vqa.datasets._reading import Examples, Place
 _SAVED = ("dataset_dict.json", "state.json")
 
 
-class Dataset:
+class Dataset(Examples):
     """One split of a data set that load_dataset or load_from_disk opens."""
 
     def __init__(
@@ -58,16 +58,9 @@ class Dataset:
                     row[column] = names[row[column]]
             return _tables.make_example(columns, int(place), paths[int(place)], row)
 
-        self._examples = Examples(skip_bad)
-        self.skipped = self._examples.skipped
+        super().__init__(skip_bad)
         rows = enumerate(table.select_columns(columns.text))
-        self._examples.read(f"{root} {split}", rows, make)
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self._examples[index]
+        self.read(f"{root} {split}", rows, make)
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """The chosen metric."""

@@ -27,7 +27,7 @@ _NAMES = {"train": "train", "dev": "dev", "val": "dev", "test": "test"}
 _PERMUTATIONS = 6
 
 
-class Dataset:
+class Dataset(Examples):
     """One split of NLVR."""
 
     splits = tuple(_NAMES)
@@ -38,15 +38,8 @@ class Dataset:
         name = f"{self._split}/{self._split}.json"
         file = place.file(name, f"nlvr/{name}")
         self._images = place.images(f"{self._split}/images", f"nlvr/{self._split}/images")
-        self._examples = Examples(skip_bad)
-        self.skipped = self._examples.skipped
-        self._examples.read(file, _images_of(file), self._example, "line")
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self._examples[index]
+        super().__init__(skip_bad)
+        self.read(file, _images_of(file), self._example, "line")
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """1.0 where the strings are equal but for upper case."""

@@ -25,7 +25,7 @@ _FILE = re.compile(r"(?P<split>.+?)(-\d+(-of-\d+)?(-[0-9a-f]+)?)?\.parquet")
 _AT_ONCE = {"images": 64, "text": 4096}  # rows read at a time, which are in memory together
 
 
-class Dataset:
+class Dataset(Examples):
     """One split of a folder of parquet files."""
 
     def __init__(
@@ -49,17 +49,10 @@ class Dataset:
             raise DataError(f"{root} has no data/{split}-*.parquet; {told}")
         self._split = split
         self._names = (image, question, answers, question_id)
-        self._examples = Examples(skip_bad)
-        self.skipped = self._examples.skipped
+        super().__init__(skip_bad)
         first = 0
         for file in files[split]:
             first += self._read(file, first)
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self._examples[index]
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """The chosen metric."""
@@ -78,7 +71,7 @@ class Dataset:
             number = int(place)
             return _tables.make_example(columns, first + number, paths[number], row)
 
-        self._examples.read(file, enumerate(_rows(file, table, columns.text, "text")), make)
+        self.read(file, enumerate(_rows(file, table, columns.text, "text")), make)
         return count
 
     def _images(self, file: str, table: Any, column: str) -> Iterator[bytes | str | None]:

@@ -34,7 +34,7 @@ _HOLD_OUT = 10
 _META = ("phrase_type", "image_organ")
 
 
-class Dataset:
+class Dataset(Examples):
     """One split of VQA-RAD."""
 
     splits = ("train", "val", "trainval", "test")
@@ -44,17 +44,10 @@ class Dataset:
         place = Root(root, "vqa_rad", _PAGE)
         file = place.file("VQA_RAD Dataset Public.json")
         self._images = place.images("VQA_RAD Image Folder")
-        self._examples = Examples(skip_bad)
-        self.skipped = self._examples.skipped
+        super().__init__(skip_bad)
         rows = load_list(file)
         self._held_out = _held_out(rows)
-        self._examples.read(file, enumerate(rows), self._example)
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self._examples[index]
+        self.read(file, enumerate(rows), self._example)
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """Exact match after normalisation."""

@@ -69,9 +69,7 @@ def _pixels(dataset: Dataset, place: int) -> Tensor:
     if isinstance(dataset, Rendered):
         return dataset.render(place)[1]
     with images.open(dataset[place].image) as picture:
-        _, height, width = picture.shape
-        size = images.shrunk_size(height, width, THUMBNAIL)
-        return (picture if size == (height, width) else picture.scaled(*size))[:, :, :]
+        return picture.within(THUMBNAIL)[:, :, :]
 
 
 def _thumbnail(pixels: Tensor) -> str:

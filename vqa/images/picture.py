@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqa.images import orientation
-from vqa.images.resample import Resampled
+from vqa.images.resample import Resampled, shrunk_size
 from vqa.images.source import ImageError
 
 BLOCK = 1024  # pixels a side converted at a time, so that no second full copy is held
@@ -97,6 +97,12 @@ class Picture:
         if height < 1 or width < 1:
             raise ImageError(f"{self.name} cannot be scaled to {width} x {height}; use 1 or more")
         return Scaled(self, height, width)
+
+    def within(self, longest: int | None) -> "Picture":
+        """This picture, or where its longer side has more than `longest` pixels, `scaled` to it."""
+        _, height, width = self.shape
+        size = shrunk_size(height, width, longest)
+        return self if size == (height, width) else self.scaled(*size)
 
     def _region(self, left: int, top: int, right: int, bottom: int) -> np.ndarray:
         """uint8 [h, w, 3] as shown."""
