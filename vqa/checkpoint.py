@@ -61,14 +61,22 @@ def load(
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).split("\n")[0]
         raise ValueError(f"{folder / 'config.json'} describes no model: {reason}") from error
+    fill(model, folder)
+    model.to(device=device, dtype=dtype)
+    return model.eval()
+
+
+def fill(model: "LatteVQA", folder: Path) -> None:
+    """Loads the weights in `folder` into `model`.
+
+    Raises ValueError, in one sentence, for a file that cannot be read and weights that do not fit.
+    """
     try:
         weights = load_file(folder / "model.safetensors")
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{folder / 'model.safetensors'} cannot be read: {error}") from None
     _check(folder, dict(model.state_dict()), weights)
     model.load_state_dict(weights)
-    model.to(device=device, dtype=dtype)
-    return model.eval()
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -99,5 +107,5 @@ def _check(folder: Path, own: dict[str, torch.Tensor], found: dict[str, torch.Te
     told = [f"{len(keys)} {word} (such as {keys[0]})" for word, keys in faults.items() if keys]
     if told:
         raise ValueError(
-            f"the weights in {folder} do not fit its config.json: {', '.join(told)} tensors"
+            f"the weights in {folder} do not fit the network: {', '.join(told)} tensors"
         )

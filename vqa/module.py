@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import asdict
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_cosine_with_min_lr_schedule_with_warmup
 
 from encoders.vision.sheet import ImageTokens
+from vqa import checkpoint
 from vqa import tokenizer as tokenizers
 from vqa.batch import Batch
 from vqa.config import Network
@@ -37,6 +39,8 @@ class VQAModule(LightningModule):
         weight_decay: decay of weight matrices; norms, biases and embeddings have none.
         beta2: second-moment decay of AdamW.
         max_answer_tokens: longest answer written in validation and prediction.
+        init_from: a model folder (of `vqa export`) whose weights training begins with; its network
+            and tokenizer (data.tokenizer) must be those of this training.
         vit_weights: a file of pretrained weights for the ViT (timm's key names), or "pretrained"
             for those that timm downloads; none trains it from scratch.
         freeze_vision: leave the image encoder as it is at the start, for vit_weights or a
@@ -54,6 +58,7 @@ class VQAModule(LightningModule):
         weight_decay: float = 0.05,
         beta2: float = 0.98,
         max_answer_tokens: int = 32,
+        init_from: str | None = None,
         vit_weights: str | None = None,
         freeze_vision: bool = False,
         compile: bool = False,
@@ -68,6 +73,7 @@ class VQAModule(LightningModule):
         self.weight_decay = weight_decay
         self.beta2 = beta2
         self.max_answer_tokens = max_answer_tokens
+        self.init_from = init_from
         self.vit_weights = vit_weights
         self.freeze_vision = freeze_vision
         self.named_at = 0
@@ -82,6 +88,8 @@ class VQAModule(LightningModule):
             return
         self.tokenizer = self.trainer.datamodule.tokenizer  # type: ignore[attr-defined]
         self.model = build(self.network, self.tokenizer)
+        if self.init_from:
+            self._begin(checkpoint.find(self.init_from))
         if self.vit_weights:
             self.model.vision.load_vit(self.vit_weights)
         if self.freeze_vision:
@@ -91,6 +99,17 @@ class VQAModule(LightningModule):
         if mesh is not None:
             shard(self.model, mesh)
         self.forward_loss = torch.compile(self.model) if self.compile_network else self.model
+
+    def _begin(self, folder: Path) -> None:
+        """Takes over the weights of `folder`, whose words must mean what they mean here."""
+        assert self.model is not None
+        theirs = tokenizers.load(str(folder)).backend_tokenizer.to_str()
+        if theirs != self.tokenizer.backend_tokenizer.to_str():
+            raise ValueError(
+                f"model.init_from {folder} has another tokenizer than this training; "
+                f"set data.tokenizer to {folder}"
+            )
+        checkpoint.fill(self.model, folder)
 
     def train(self, mode: bool = True) -> "VQAModule":
         """A frozen image encoder stays in eval mode."""
