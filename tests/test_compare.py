@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from vqa.compare_command import compare as command
 from vqa.evaluation.comparison import compare
-from vqa.evaluation.runs import RunError
+from vqa.evaluation.predictions import RunError
 
 Row = dict[str, Any]
 EVIL = """"><script>alert(1)</script><img src=x onerror='alert(2)'>{{ 7 * 7 }}&amp;"""
@@ -169,7 +169,7 @@ def refused(*paths: Path | str) -> str:
     ("line", "reason"),
     [
         ('{"question_id": 1, "quest', "line 2 is not valid JSON"),
-        ("[1]", "line 2 holds a JSON list"),
+        ("[1]", "line 2 must be an object, not [1]"),
         ("[" * 100_000, "line 2 is not valid JSON"),
         (json.dumps(row(1, "cat", 1)), "line 2: question_id 1 is on line 1 already"),
         (json.dumps(row(2, "cat", 1) | {"question_id": None}), "question_id must be"),

@@ -141,7 +141,7 @@ BAD_RUNS: dict[str, tuple[str, str, str]] = {
     "line twice": (
         "predictions.jsonl",
         f"{json.dumps(ROW)}\n\n{json.dumps(ROW)}\n",
-        " line 3: question_id 9000 is there already; evaluate into an empty folder",
+        " line 3: question_id 9000 is on line 1 already; evaluate into an empty folder",
     ),
     "line": ("predictions.jsonl", "5\n", " line 1 must be an object, not 5"),
     "id": (

@@ -22,9 +22,9 @@ from vqa.datasets._reading import (
     answers_of,
     listed,
     load_object,
-    no_collection,
     texts,
 )
+from vqa.gc_pause import gc_paused
 from vqa.soft_targets import soft_targets
 
 _SUBSETS = {
@@ -71,7 +71,7 @@ class CocoExamples(Examples):
         self._seen: set[int | str] = set()
         if not subset.startswith("test"):
             self._annotated = place.file(*_paths("Annotations", annotations, subset))
-        with no_collection():
+        with gc_paused():
             self._join()
             # Only examples stay: the annotations of VQA v2 train take gigabytes.
             del self._annotations, self._seen

@@ -4,15 +4,14 @@ A function that turns one row into an example raises DataError with the bare rea
 adds the file and the row, and either raises or counts.
 """
 
-import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from vqa.datasets import DataError, Example
+from vqa.gc_pause import gc_paused
 
 Place = int | str
 
@@ -123,7 +122,7 @@ class Examples:
         unless skip_bad, and when a file has no good one.
         """
         before, bad = len(self._examples), len(self.skipped)
-        with no_collection():
+        with gc_paused():
             for place, row in rows:
                 try:
                     example = make(place, row)
@@ -166,18 +165,6 @@ def known_option(name: str, option: str, value: object, values: Iterable[str]) -
     if not isinstance(value, str) or value not in (values := tuple(values)):
         raise DataError(f"{option} of {name} cannot be {value!r}; choose one of {list(values)}")
     return value
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Millions of new objects without a cycle among them: looking for one doubles the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def load_object(file: str) -> dict[str, Any]:
@@ -276,7 +263,7 @@ def _load(file: str) -> Any:
     try:
         with open(file, encoding="utf-8-sig") as stream:
             text = stream.read()
-        with no_collection():
+        with gc_paused():
             return json.loads(text)
     except OSError as error:
         raise DataError(f"{file} cannot be opened ({error.strerror})") from error

@@ -8,7 +8,8 @@ from typing import Any
 
 from vqa.evaluation.bootstrap import bootstrap
 from vqa.evaluation.mcnemar import mcnemar
-from vqa.evaluation.runs import Row, Run, RunError, read
+from vqa.evaluation.predictions import Row, RunError
+from vqa.evaluation.runs import Run, read
 
 _NAMED = 5  # question ids named of those that are in one run only
 _RIGHT = 0.5

@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from vqa.evaluation.runs import RunError
+from vqa.evaluation.predictions import RunError
 
 
 def write(comparison: dict[str, Any], file: Path) -> None:

@@ -1,19 +1,15 @@
-"""What `vqa evaluate` wrote, read again: a run's predictions.jsonl."""
+"""Runs to be compared: predictions with scores."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-Row = dict[str, Any]
+from vqa.evaluation import predictions
+from vqa.evaluation.predictions import Row, Rows, RunError
+
 _FIELDS = (
     *("question_id", "question", "answers", "answer_type", "question_type", "image"),
     *("score", "probability", "answer"),
 )
-
-
-class RunError(ValueError):
-    """A run that cannot be compared: the file, the line or value, and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +18,8 @@ class Run:
 
     name: str
     file: Path
-    rows: dict[int | str, Row]
-    """The lines of predictions.jsonl by question id: what a comparison needs of them."""
+    rows: Rows
+    """What a comparison needs of the lines of predictions.jsonl."""
 
 
 def read(path: Path) -> Run:
@@ -31,63 +27,27 @@ def read(path: Path) -> Run:
 
     Raises RunError, in one sentence.
     """
-    file = path / "predictions.jsonl" if path.is_dir() else path
-    rows: dict[int | str, Row] = {}
-    lines: dict[int | str, int] = {}
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RunError(
-            f"{file} cannot be read ({error.strerror}); give a folder that vqa evaluate wrote, or "
-            "its predictions.jsonl"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise RunError(f"{file} is not UTF-8 text ({error.reason})") from error
-    # Not splitlines(): an answer may hold a line separator that JSON leaves as it is.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        row = _row(line, f"{file} line {number}")
-        identity = row["question_id"]
-        if identity in rows:
-            raise RunError(
-                f"{file} line {number}: question_id {identity!r} is on line {lines[identity]} "
-                "already; evaluate into an empty folder"
-            )
-        rows[identity], lines[identity] = row, number
-    if not rows:
-        raise RunError(f"{file} holds no predictions; run vqa evaluate first")
-    return Run(path.resolve().name if path.is_dir() else str(path), file, rows)
+    rows: Rows = {}
+    for where, row in predictions.read(path).items():
+        _check(row, where)
+        # top_k and the like may be many.
+        rows[row["question_id"]] = {field: row.get(field) for field in _FIELDS}
+    name, file = str(path), path
+    if path.is_dir():
+        name, file = path.resolve().name, path / "predictions.jsonl"
+    return Run(name, file, rows)
 
 
-def _row(line: str, where: str) -> Row:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise RunError(
-            f"{where} is not valid JSON ({error}); if vqa evaluate was interrupted, run it again"
-        ) from error
-    if not isinstance(row, dict):
-        raise RunError(f"{where} holds a JSON {type(row).__name__}, not a prediction")
-    if type(row.get("question_id")) not in (int, str):
-        raise RunError(
-            f"{where}: question_id must be a number or a string, not {row.get('question_id')!r}"
-        )
-    for field in ("question", "answer"):
-        if not isinstance(row.get(field), str):
-            raise RunError(f"{where}: {field} must be a string, not {row.get(field)!r}")
-    score = row.get("score")
+def _check(row: Row, where: str) -> None:
+    score, answers, probability = (row.get(f) for f in ("score", "answers", "probability"))
+    if not isinstance(row.get("question"), str):
+        raise RunError(f"{where}: question must be a string, not {row.get('question')!r}")
     if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
         raise RunError(
             f"{where}: score must be a number in [0, 1], not {score!r}; evaluate a split that has "
             "answers"
         )
-    _check_optional(row, where)
-    return {field: row.get(field) for field in _FIELDS}  # top_k and the like may be many
-
-
-def _check_optional(row: Row, where: str) -> None:
-    answers, probability = row.get("answers") or [], row.get("probability")
+    answers = answers or []
     if not (isinstance(answers, list) and all(isinstance(answer, str) for answer in answers)):
         raise RunError(f"{where}: answers must be a list of strings, not {str(answers)[:80]}")
     if not isinstance(probability, int | float | None):

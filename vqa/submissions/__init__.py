@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from vqa import datasets
 from vqa.datasets import DataError, Dataset, Example
-from vqa.datasets._reading import no_collection
+from vqa.gc_pause import gc_paused
 
 Answers = Mapping[int | str, Any]
 """By question id what a form holds of a question; a string unless the form says otherwise."""
@@ -161,7 +161,7 @@ def _faults(form: Submission, questions: Sequence[Example], content: bytes) -> l
     if content.startswith(b"\xef\xbb\xbf"):
         return ["the file starts with a byte order mark; save it as UTF-8 without one"]
     try:
-        with no_collection():
+        with gc_paused():
             return list(form.faults(content.decode("utf-8"), questions))
     except UnicodeDecodeError as error:
         return [
