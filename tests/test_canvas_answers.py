@@ -221,6 +221,14 @@ def test_evidence_is_where_the_answer_stands() -> None:
             assert marks[1].form == scene.answer
 
 
+def test_a_canvas_whose_every_color_is_asked_about() -> None:
+    """No colour is left for objects beside those asked about."""
+    data = canvas(kinds=["attribute"], questions=8, count=20_000)
+    first = 312  # found by looking
+    assert all("color" not in data[index].question for index in range(first, first + 8))
+    assert len(data.scene(first, 1024).objects) == 8
+
+
 @pytest.mark.parametrize("count", (1, 2, 6, 8))
 def test_several_questions_about_one_canvas(count: int) -> None:
     data = canvas(kinds=["attribute"], questions=count, count=40 * count)

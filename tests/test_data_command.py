@@ -203,8 +203,11 @@ def test_command_names_every_bad_row(tmp_path: Path) -> None:
     rows = [question("0.png"), question("1.png"), question("0.png"), question("2.png")]
     found = run("jsonl", "--root", jsonl(tmp_path, *rows))
     assert found.exit_code == 1
-    assert f"2 bad rows\n  {tmp_path}/train.jsonl:2: image file" in found.stdout
-    assert f"{tmp_path}/train.jsonl:4: image file {tmp_path}/2.png does not exist" in found.stdout
+    assert f"2 bad rows\n  {tmp_path}/train.jsonl: line 2: image file" in found.stdout
+    assert (
+        f"{tmp_path}/train.jsonl: line 4: image file {tmp_path}/2.png does not exist"
+        in found.stdout
+    )
     assert run("jsonl", "--root", tmp_path, "--skip-bad").exit_code == 0
 
 

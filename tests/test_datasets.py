@@ -140,7 +140,7 @@ def test_jsonl_bad_row_is_named_or_skipped(
     tmp_path: pathlib.Path, bad: object, reason: str
 ) -> None:
     root = folder(tmp_path, row(), bad, row(question_id="q3"))
-    where = f"{root}/train.jsonl:2: "
+    where = f"{root}/train.jsonl: line 2: "
     with pytest.raises(DataError) as caught:
         jsonl.Dataset(root, "train")
     assert str(caught.value).startswith(where)
@@ -161,9 +161,11 @@ def test_jsonl_ids_of_two_types_differ(tmp_path: pathlib.Path) -> None:
 
 
 def test_jsonl_no_good_row(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(DataError, match=r"no good row \(2 bad rows; the first is .*:1: not valid"):
+    with pytest.raises(
+        DataError, match=r"no good line \(2 bad lines; the first is .*: line 1: not valid"
+    ):
         jsonl.Dataset(folder(tmp_path, "{", "}"), "train", skip_bad=True)
-    with pytest.raises(DataError, match=r"train.jsonl has no good row \(0 bad rows\)"):
+    with pytest.raises(DataError, match=r"train.jsonl has no good line \(0 bad lines\)"):
         jsonl.Dataset(folder(tmp_path), "train")
 
 
@@ -253,7 +255,7 @@ def test_easy_vqa_bad_folders(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataError, match="questions.json is not valid JSON"):
         easy_vqa.Dataset(root, "train")
     (tmp_path / "train" / "questions.json").write_text("[[]]")
-    with pytest.raises(DataError, match="no good row for split 'train' .1 bad, the first: .*row 0"):
+    with pytest.raises(DataError, match=r"no good row \(1 bad rows; the first is .*row 0"):
         easy_vqa.Dataset(root, "train", skip_bad=True)
 
 

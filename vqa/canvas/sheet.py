@@ -90,9 +90,10 @@ class Sheet:
         return self.add(mark, *self.room(width, height, accept, margin))
 
     def strew(self, count: int, allowed: Callable[[str, str], bool], scale: float = 1.0) -> None:
-        """`count` random shapes and icons whose colour and form are allowed. Raises Crowded."""
+        """`count` random shapes and icons whose colour and form are allowed; none where no colour
+        and form is. Raises Crowded."""
         names = [name for name in NAMES if allowed(*name)]
-        for _ in range(count):
+        for _ in range(count if names else 0):
             self.put(self.mark(*self.rng.choice(names), scale))
 
 

@@ -160,6 +160,12 @@ def known_split(name: str, split: str, splits: Iterable[str]) -> str:
     return split
 
 
+def check_split(row: Mapping[str, Any], field: str, split: str) -> None:
+    """Raises DataError for a row that names another split than that of its file."""
+    if row.get(field, split) != split:
+        raise DataError(f"{field} is {row[field]!r} in a file of split {split!r}")
+
+
 def known_option(name: str, option: str, value: object, values: Iterable[str]) -> str:
     """The value of an option that is one of a few words. Raises DataError at another."""
     if not isinstance(value, str) or value not in (values := tuple(values)):

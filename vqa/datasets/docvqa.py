@@ -15,7 +15,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from vqa.datasets import DataError, Example
+from vqa.datasets import Example
 from vqa.datasets._reading import (
     Examples,
     Place,
@@ -23,6 +23,7 @@ from vqa.datasets._reading import (
     a_row,
     a_text,
     an_id,
+    check_split,
     known_split,
     listed,
     load_object,
@@ -55,8 +56,7 @@ class Dataset(Examples):
 
     def _example(self, place: Place, row: Any) -> Example:
         a_row(row, "questionId", "question", "image")
-        if row.get("data_split", self.split) != self.split:
-            raise DataError(f"data_split is {row['data_split']!r} in a file of {self.split!r}")
+        check_split(row, "data_split", self.split)
         question_id, question = an_id(row, "questionId"), a_text(row, "question")
         image = self._images.path(os.path.basename(a_text(row, "image")))
         types = texts(row, "question_types") if row.get("question_types") else ()

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vqa.datasets import DataError, Example
+from vqa.datasets._reading import Examples, Place, known_split
 from vqa.metrics import exact_match
 
 _FOLDERS = {"train": "train", "val": "train", "trainval": "train", "test": "test"}
@@ -32,47 +33,36 @@ ANSWERS = {
 _ANSWER_TYPES = {answer: kind for kind, answers in ANSWERS.items() for answer in answers}
 
 
-class Dataset:
+class Dataset(Examples):
     """One split of easy-VQA; without `root`, the data of the installed easy-vqa package."""
 
     splits = tuple(_FOLDERS)
 
     def __init__(self, root: str | None, split: str, skip_bad: bool = False) -> None:
-        if split not in _FOLDERS:
-            raise DataError(f"easy_vqa has no split {split!r}; choose one of {', '.join(_FOLDERS)}")
+        super().__init__(skip_bad)
+        self._split = known_split("easy_vqa", split, self.splits)
         folder = os.path.join(os.path.abspath(root or _package_data()), _FOLDERS[split])
-        self.skipped: list[str] = []
-        self._examples: list[Example] = []
         file = os.path.join(folder, "questions.json")
-        images = os.path.join(folder, "images")
-        present = _listing(images)
-        for index, row in enumerate(_rows(file)):
-            reason = _fault(row, present, images)
-            if not reason:
-                if _in_split(row[2], split):
-                    self._examples.append(_example(index, row, images))
-            elif skip_bad:
-                self.skipped.append(f"{file}: row {index}: {reason}")
-            else:
-                raise DataError(
-                    f"{file}: row {index}: {reason} "
-                    "(use --data.skip_bad true or --skip-bad to skip and count bad rows)"
-                )
-        if not self._examples:
-            first = f", the first: {self.skipped[0]}" if self.skipped else ""
-            raise DataError(
-                f"{file} has no good row for split {split!r} ({len(self.skipped)} bad{first})"
-            )
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self._examples[index]
+        self._folder = os.path.join(folder, "images")
+        self._present = _listing(self._folder)
+        self.read(file, enumerate(_rows(file)), self._example)
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """Exact match: easy-VQA is a choice of one word."""
         return exact_match(prediction, answers)
+
+    def _example(self, place: Place, row: Any) -> Example | None:
+        if not (isinstance(row, list) and [type(x) for x in row] == [str, str, int]):
+            raise DataError(f"expected [question, answer, image id], got {str(row)[:80]}")
+        question, answer, image = row
+        if not question.strip() or not answer.strip():
+            raise DataError(f"empty {'answer' if question.strip() else 'question'}")
+        path = os.path.join(self._folder, f"{image}.png")
+        if f"{image}.png" not in self._present:
+            raise DataError(f"image {path} does not exist")
+        if not _in_split(image, self._split):
+            return None
+        return Example(place, path, question, (answer,), _ANSWER_TYPES.get(answer))
 
 
 def _package_data() -> str:
@@ -107,24 +97,6 @@ def _listing(folder: str) -> set[str]:
         raise DataError(f"{folder} cannot be listed ({error.strerror})") from error
 
 
-def _fault(row: Any, present: set[str], images: str) -> str:
-    """Why a row is bad, or nothing."""
-    if not (isinstance(row, list) and len(row) == 3 and [type(x) for x in row] == [str, str, int]):
-        return f"expected [question, answer, image id], got {str(row)[:80]}"
-    question, answer, image = row
-    if not question.strip() or not answer.strip():
-        return f"empty {'answer' if question.strip() else 'question'}"
-    if f"{image}.png" not in present:
-        return f"image {os.path.join(images, f'{image}.png')} does not exist"
-    return ""
-
-
 def _in_split(image: int, split: str) -> bool:
     held_out = image % _HOLD_OUT == 0
     return {"train": not held_out, "val": held_out}.get(split, True)
-
-
-def _example(index: int, row: list, images: str) -> Example:
-    question, answer, image = row
-    path = os.path.join(images, f"{image}.png")
-    return Example(index, path, question, (answer,), _ANSWER_TYPES.get(answer))

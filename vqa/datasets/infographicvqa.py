@@ -15,7 +15,7 @@ Splits: train, val, test; test has no answers. Where the file has them, the answ
 from collections.abc import Sequence
 from typing import Any
 
-from vqa.datasets import DataError, Example
+from vqa.datasets import Example
 from vqa.datasets._reading import (
     Examples,
     Place,
@@ -23,6 +23,7 @@ from vqa.datasets._reading import (
     a_row,
     a_text,
     an_id,
+    check_split,
     known_split,
     listed,
     load_object,
@@ -62,8 +63,7 @@ class Dataset(Examples):
 
     def _example(self, place: Place, row: Any) -> Example:
         a_row(row, "questionId", "question", "image_local_name")
-        if row.get("data_split", self.split) != self.split:
-            raise DataError(f"data_split is {row['data_split']!r} in a file of {self.split!r}")
+        check_split(row, "data_split", self.split)
         question_id, question = an_id(row, "questionId"), a_text(row, "question")
         image = self._images.path(a_text(row, "image_local_name"))
         answers = () if self.split == "test" else texts(a_row(row, "answers"), "answers")

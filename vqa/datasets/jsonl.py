@@ -10,12 +10,14 @@ Other keys and blank lines are ignored. Other splits are other files: `dev.jsonl
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 
 from vqa.datasets import DataError, Example
 from vqa.datasets._metric import known_metric
+from vqa.datasets._reading import Examples, Place, check_split
 
 
-class Dataset:
+class Dataset(Examples):
     """One split of a jsonl folder; `root` is the folder.
 
     `answer_type` and `question_type` are keys of meta.
@@ -31,38 +33,12 @@ class Dataset:
         answer_type: str = "kind",
         question_type: str | None = None,
     ) -> None:
+        super().__init__(skip_bad)
         self._metric = known_metric("jsonl", metric)
         self._types = (answer_type, question_type)
         self._root, self.splits = _find(root, split)
-        self.skipped: list[str] = []
-        self._examples: list[Example] = []
         file = os.path.join(self._root, f"{split}.jsonl")
-        first_lines: dict[int | str, int] = {}
-        for line, raw in _lines(file):
-            try:
-                example = _example(raw, self._root, split, self._types)
-                if example.question_id in first_lines:
-                    first = first_lines[example.question_id]
-                    raise DataError(f"question_id {example.question_id!r} repeats line {first}")
-            except DataError as reason:
-                if not skip_bad:
-                    raise DataError(
-                        f"{file}:{line}: {reason} "
-                        "(use --data.skip_bad true or --skip-bad to skip and count bad rows)"
-                    ) from reason
-                self.skipped.append(f"{file}:{line}: {reason}")
-                continue
-            first_lines[example.question_id] = line
-            self._examples.append(example)
-        if not self._examples:
-            first_bad = f"; the first is {self.skipped[0]}" if self.skipped else ""
-            raise DataError(f"{file} has no good row ({len(self.skipped)} bad rows{first_bad})")
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self._examples[index]
+        self.read(file, _lines(file), partial(_example, self._root, split, self._types), "line")
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """The chosen metric."""
@@ -98,8 +74,9 @@ def _lines(file: str) -> list[tuple[int, bytes]]:
         raise DataError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _example(raw: bytes, root: str, split: str, types: tuple[str | None, str | None]) -> Example:
-    """One line -> one example; DataError carries the bare reason."""
+def _example(
+    root: str, split: str, types: tuple[str | None, str | None], _: Place, raw: bytes
+) -> Example:
     row = _parse(raw)
     for key in ("question_id", "image", "question", "answers"):
         if key not in row:
@@ -109,8 +86,7 @@ def _example(raw: bytes, root: str, split: str, types: tuple[str | None, str | N
         raise DataError(f"question_id must be an integer or a non-empty string, not {identity!r}")
     if not isinstance(question, str) or not question.strip():
         raise DataError(f"question must be a non-empty string, not {question!r}")
-    if row.get("split", split) != split:
-        raise DataError(f"split is {row['split']!r} in a file of split {split!r}")
+    check_split(row, "split", split)
     answers, meta = _answers(row["answers"]), row.get("meta")
     first, second = (_kind(meta, key) for key in types)
     image = _image(row["image"], root)

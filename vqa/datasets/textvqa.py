@@ -14,7 +14,7 @@ Splits: train, val, test; test has no answers. Metric: the accuracy of the TextV
 from collections.abc import Sequence
 from typing import Any
 
-from vqa.datasets import DataError, Example
+from vqa.datasets import Example
 from vqa.datasets._reading import (
     Examples,
     Place,
@@ -22,6 +22,7 @@ from vqa.datasets._reading import (
     a_row,
     a_text,
     an_id,
+    check_split,
     known_split,
     listed,
     load_object,
@@ -56,8 +57,7 @@ class Dataset(Examples):
 
     def _example(self, place: Place, row: Any) -> Example:
         a_row(row, "question_id", "image_id", "question")
-        if row.get("set_name", self.split) != self.split:
-            raise DataError(f"set_name is {row['set_name']!r} in a file of split {self.split!r}")
+        check_split(row, "set_name", self.split)
         question_id, question = an_id(row, "question_id"), a_text(row, "question")
         image = self._images.path(f"{a_text(row, 'image_id')}.jpg")
         if self.split == "test":
