@@ -79,6 +79,12 @@ class Block(nn.Module):
             state = self.mixer.prefix(part, _cut(mask, span), _cut(places, span), state)
         return state
 
+    def relevance(
+        self, memory: Tensor, mask: Tensor | None, places: Tensor, state: Any, gradient: Any
+    ) -> Tensor:
+        out: Tensor = self.mixer.relevance(self.norm1(memory), mask, places, state, gradient)
+        return out
+
     def stream_(self, x: Tensor, mask: Tensor | None, grids: Grids | None, places: Tensor) -> None:
         """`forward` in place and chunk by chunk: first what all tokens tell, then who reads it."""
         if self.local is not None and grids is not None:
@@ -196,12 +202,45 @@ class Stack(nn.Module):
         """Every layer's state after reading `memory` `[B, S, D]`, which passes through no block."""
         return [block.prefix(memory, mask, places) for block in self.blocks]  # type: ignore[operator]
 
+    @torch.no_grad()
+    def relevance(
+        self,
+        memory: Tensor,
+        mask: Tensor,
+        places: Tensor,
+        states: States,
+        gradients: States,
+        scanned: bool = False,
+    ) -> Tensor:
+        """How much each token of `memory` `[B, S, D]` made a number larger: fp32 `[B, S]`, >= 0.
+
+        `states` are those of `prefix`, or where it was `scanned` of `scan`; `gradients` are the
+        number's with respect to them. Attention weight times the number's derivative with respect
+        to it, summed over all readers, and of that what is positive, over layers and heads.
+        """
+        found = memory.new_zeros(mask.shape, dtype=torch.float32)
+        for block, state, gradient in zip(self.blocks, states, gradients, strict=True):
+            of_heads = block.relevance(memory, mask, places, state, gradient)  # type: ignore[operator]
+            found += of_heads.float().clamp(min=0).sum(-1)
+            if scanned:
+                memory = _passed(block, memory, mask, places)
+        return found
+
 
 def spans(x: Tensor) -> Iterator[slice]:
     """Chunks of the tokens of `x` `[B, T, D]`; one, of all, where gradients keep them anyway."""
     length = x.shape[1]
     size = length if torch.is_grad_enabled() else max(1, CHUNK // x.shape[0])
     return (slice(start, start + size) for start in range(0, length, size))
+
+
+def _passed(block: Any, x: Tensor, mask: Tensor, places: Tensor) -> Tensor:
+    """The causal outputs of one block, chunk by chunk."""
+    parts, state = [], None
+    for span in spans(x):
+        part, state = block.causal(x[:, span], mask[:, span], state, places[:, span])
+        parts.append(part)
+    return torch.cat(parts, 1)
 
 
 def _cut(x: Tensor | None, span: slice) -> Tensor | None:

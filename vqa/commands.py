@@ -5,13 +5,14 @@ torch and transformers are imported when a command runs: --help need not wait fo
 
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from typer import Argument, Option
 
 from vqa import datasets
 
 if TYPE_CHECKING:
+    from vqa.evidence import Evidence
     from vqa.predictor import Answer
 
 Model = Annotated[str | None, Option(help="A model folder; the bundled model if not given.")]
@@ -39,57 +40,68 @@ def ask(
     max_tokens: MaxTokens = None,
     max_memory: MaxMemory = None,
     max_seconds: MaxSeconds = None,
+    evidence: Annotated[
+        Path | None, Option(help="Draw where the answer was read: a .png, .jpg or .webp file.")
+    ] = None,
 ) -> None:
     """Answer a question about an image.
 
     An image that would cost more than allowed is read at the largest scale that does not.
     """
+    from vqa import evidence_picture, images
     from vqa.predictor import Predictor, Reading
 
+    if evidence is not None:
+        evidence_picture.check(evidence)
     reading = Reading.within(max_pixels, page, max_tokens, max_memory, max_seconds)
     predictor = Predictor.from_pretrained(model, device, cache_mb=0)
-    answer = predictor.ask(image, question, top_k, reading)
+    answer = predictor.ask(image, question, top_k, reading, evidence is not None)
+    if evidence is not None and answer.evidence is not None:
+        with images.open(image, reading.max_pixels, page) as picture:
+            evidence_picture.save(picture, answer.evidence, evidence)
     print(dumps(answer.to_dict(), ensure_ascii=False, indent=1) if json else _text(answer))
 
 
 def generate(
-    name: Annotated[str, Argument(help="Name of a data set that draws its images: canvas.")],
+    name: Annotated[
+        str, Argument(help="Name of a data set that draws its images: canvas or pages.")
+    ],
     out: Annotated[Path, Option(help="Folder for the jsonl file and the images.")],
     split: Annotated[str, Option(help="train, val or test.")] = "test",
     count: Annotated[
         int | None, Option(help="Questions; 20000 of train and 1000 of others if not given.")
     ] = None,
-    size: Annotated[int, Option(help="Pixels of the longer side of a canvas.")] = 512,
-    object_size: Annotated[int, Option(help="Pixels of a side of an object.")] = 64,
+    size: Annotated[int, Option(help="Pixels of the longer side of an image.")] = 512,
+    object_size: Annotated[
+        int | None, Option(help="Pixels of a side of an object of canvas; 64 if not given.")
+    ] = None,
     kinds: Annotated[
         str | None, Option(help="Kinds of questions, with commas between; all if not given.")
     ] = None,
     seed: Annotated[int, Option(help="Another seed is another data set.")] = 0,
     format: Annotated[str, Option(help="png or jpg.")] = "png",
-    aspect: Annotated[float, Option(help="Width over height.")] = 1.0,
+    aspect: Annotated[
+        float | None, Option(help="Width over height of canvas; 1 if not given.")
+    ] = None,
     fonts: Annotated[
         str, Option(help="packages (the fonts extra) or builtin (one font for every split).")
     ] = "packages",
     overwrite: Annotated[bool, Option("--overwrite", help="Replace the split if present.")] = False,
 ) -> None:
     """Write a generated data set as a folder that the jsonl data set reads."""
-    from vqa.datasets.canvas import Dataset
+    from vqa.generate import NAMES, Drawn
     from vqa.generate import generate as write
 
-    if name != "canvas":
-        raise datasets.DataError(f"{name!r} cannot be generated; the one that can is canvas")
-    data = Dataset(
-        None,
-        split,
-        size=size,
-        object_size=object_size,
-        kinds=kinds,
-        count=count,
-        seed=seed,
-        aspect=aspect,
-        fonts=fonts,
+    if name not in NAMES:
+        raise datasets.DataError(
+            f"{name!r} cannot be generated; those that can are {' and '.join(NAMES)}"
+        )
+    own = {"object_size": object_size, "aspect": aspect}
+    given: dict[str, Any] = {option: value for option, value in own.items() if value is not None}
+    data = datasets.create(
+        name, None, split, size=size, kinds=kinds, count=count, seed=seed, fonts=fonts, **given
     )
-    print(f"wrote {write(data, out, format, overwrite)}")
+    print(f"wrote {write(cast(Drawn, data), out, format, overwrite)}")
 
 
 def export(
@@ -104,11 +116,22 @@ def export(
     print(f"wrote {folder}")
 
 
+def _where(evidence: "Evidence") -> str:
+    if evidence.box is None:
+        return "no part of the image made this answer more probable"
+    left, top, right, bottom = evidence.box
+    return (
+        f"read from pixels {left} to {right} across and {top} to {bottom} down; "
+        f"the image's share {evidence.share:.0%}"
+    )
+
+
 def _text(answer: "Answer") -> str:
     others = ", ".join(f"{other.answer} {other.score:.1%}" for other in answer.top_k[1:])
     lines = [
         f"{answer.answer}  ({answer.score:.1%})",
         *([f"otherwise: {others}"] if others else []),
+        *([_where(answer.evidence)] if answer.evidence else []),
         f"read {answer.width} x {answer.height} pixels {answer.read_at} as "
         f"{answer.tokens:,} tokens in {answer.seconds:.2f} s with the {answer.model} model",
     ]

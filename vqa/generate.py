@@ -2,16 +2,27 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from vqa.canvas.drawing import draw
-from vqa.canvas.scene import Scene
-from vqa.datasets import DataError
-from vqa.datasets.canvas import Dataset
+from vqa.datasets import DataError, Dataset, Rendered
+
+NAMES = ("canvas", "pages")
+"""The data sets that draw their images."""
+
+
+class Drawn(Dataset, Rendered, Protocol):
+    """A data set that draws, and tells what it drew."""
+
+    split: str
+
+    def scene(self, index: int) -> Any:
+        """Has kind, width, height, choices and evidence, as vqa.canvas.scene.Scene."""
+        ...
+
 
 FORMATS: dict[str, dict[str, Any]] = {
     "png": {"compress_level": 1},  # grain hardly compresses further, and takes thrice the time
@@ -21,12 +32,13 @@ FORMATS: dict[str, dict[str, Any]] = {
 _STRIP = 512  # rows converted at a time, so that no third copy of a large canvas is held
 
 
-def generate(data: Dataset, out: Path, image_format: str = "png", overwrite: bool = False) -> Path:
+def generate(data: Drawn, out: Path, image_format: str = "png", overwrite: bool = False) -> Path:
     """Writes `{split}.jsonl` and `images/{split}/{index}.{format}` below `out`.
 
     Returns the jsonl file, which appears when all its images are there. A line's meta holds kind,
-    width, height, chance (the part of right answers by guessing), boxes (left, top, right, bottom
-    in pixels of each piece of evidence) and, of a single one, box. Raises DataError.
+    width, height, chance (the part of right answers by guessing, where answers are few), boxes
+    (left, top, right, bottom in pixels of each piece of evidence) and, of a single one, box.
+    Raises DataError.
     """
     if image_format not in FORMATS:
         raise DataError(f"images cannot be written as {image_format!r}; use {' or '.join(FORMATS)}")
@@ -43,7 +55,7 @@ def generate(data: Dataset, out: Path, image_format: str = "png", overwrite: boo
             for index in tqdm(range(len(data)), unit="image", desc=f"generate {data.split}"):
                 name = f"images/{data.split}/{index}.{image_format}"
                 scene = data.scene(index)
-                _save(draw(scene), out / name, image_format)
+                _save(data.render(index)[1].numpy(), out / name, image_format)
                 lines.write(json.dumps(_row(data, index, name, scene)) + "\n")
         unfinished.replace(file)
     except OSError as error:
@@ -53,21 +65,23 @@ def generate(data: Dataset, out: Path, image_format: str = "png", overwrite: boo
     return file
 
 
-def _row(data: Dataset, index: int, image: str, scene: Scene) -> dict[str, Any]:
+def _row(data: Drawn, index: int, image: str, scene: Any) -> dict[str, Any]:
     meta: dict[str, Any] = {
         "kind": scene.kind,
         "width": scene.width,
         "height": scene.height,
-        "chance": round(1 / len(scene.choices), 6),
         "boxes": scene.evidence,
     }
+    if scene.choices:
+        meta["chance"] = round(1 / len(scene.choices), 6)
     if len(scene.evidence) == 1:
         meta["box"] = scene.evidence[0]
+    example = data[index]
     return {
-        "question_id": data[index].question_id,
+        "question_id": example.question_id,
         "image": image,
-        "question": scene.question,
-        "answers": [scene.answer],
+        "question": example.question,
+        "answers": list(example.answers),
         "split": data.split,
         "meta": meta,
     }

@@ -98,6 +98,21 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             states = cache.select(index.to(question.device)).states
             _, states = self.decoder.scan(self._words(question, 0), question_mask, states)
             return StateCache(states)
+        assert not isinstance(images, StateCache)
+        memory = self.sequence(images, question, question_mask, index)
+        return self._take_in(self._fuse(*memory), memory.mask, memory.places)
+
+    def sequence(
+        self,
+        images: Sequence[Pixels] | ImageTokens,
+        question: Tensor,
+        question_mask: Tensor,
+        index: Tensor,
+    ) -> ImageTokens:
+        """What the encoder reads where the question is in it: patches, then the question's words.
+
+        The arguments are those of `read`, `index` its `image_index`.
+        """
         room = question.shape[1]
         if isinstance(images, ImageTokens):
             image = images.with_room(room)
@@ -110,7 +125,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         text = count_places(words, question_mask, next_place(places, mask))
         places[:, start:] = text.unsqueeze(-1)
         mask[:, start:] = question_mask
-        return self._take_in(self._fuse(tokens, mask, grids, places), mask, places)
+        return ImageTokens(tokens, mask, grids, places)
 
     def _fuse(
         self, tokens: Tensor, mask: Tensor, grids: list[tuple[Grid, ...]], places: Tensor

@@ -4,21 +4,23 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vqa import __version__, checkpoint, fingerprint, images, memory, search
+from vqa import __version__, checkpoint, evidence_reading, fingerprint, images, memory, search
 from vqa import tokenizer as tokenizers
 from vqa.batch import Batch, collate
 from vqa.budget import Budget, parse_bytes, plan
 from vqa.cache import StateCache
 from vqa.encoded import Encoded, Source
 from vqa.encodings import Encodings
+from vqa.evidence import Evidence, locate
+from vqa.evidence_reading import Read
 from vqa.images import ImageSource, Picture
-from vqa.model import LatteVQA
+from vqa.model import Encoding, LatteVQA
 from vqa.search import Candidate
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -66,7 +68,8 @@ class Answer:
 
     `width` and `height`: the image in pixels (after EXIF rotation); `scale`: the share of its
     sides at which it was read, 1.0 unless a budget asked for less; `tokens`: length of the sequence
-    of image patches and question; `seconds`: for this answer alone, or its share of a batch.
+    of image patches and question; `seconds`: for this answer alone, or its share of a batch;
+    `evidence`: where in the image it was read, if asked for.
     """
 
     answer: str
@@ -78,6 +81,7 @@ class Answer:
     tokens: int
     seconds: float
     model: str
+    evidence: Evidence | None = None
 
     @property
     def read_at(self) -> str:
@@ -85,8 +89,10 @@ class Answer:
         return "at full size" if self.scale == 1 else f"at {100 * self.scale:.3g} % scale"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types, for JSON."""
-        return asdict(self)
+        """Plain types, for JSON: of the evidence all but the heat map."""
+        words = asdict(replace(self, evidence=None))
+        del words["evidence"]
+        return words if self.evidence is None else words | {"evidence": self.evidence.to_dict()}
 
 
 class Predictor:
@@ -136,14 +142,16 @@ class Predictor:
         question: str,
         top_k: int = 5,
         reading: Reading = NATIVE,
+        evidence: bool = False,
     ) -> Answer:
         """The answer to `question` about `image` (path, bytes, PIL image, array, or `encode`d).
 
-        `top_k` answers are searched by twice as many beams; 1 writes greedily. Raises ImageError
-        for an image that cannot be read, ValueError for an unusable question and BudgetError
-        where the budget cannot be met.
+        `top_k` answers are searched by twice as many beams; 1 writes greedily. With `evidence` the
+        answer also tells where it was read. Raises ImageError for an image that cannot be read,
+        ValueError for an unusable question, or for evidence from an encoded image that keeps no
+        patches, and BudgetError where the budget cannot be met.
         """
-        *_, answer = self._parts(image, question, top_k, reading, stream=False)
+        *_, answer = self._parts(image, question, top_k, reading, evidence, stream=False)
         assert isinstance(answer, Answer)
         return answer
 
@@ -153,9 +161,10 @@ class Predictor:
         question: str,
         top_k: int = 5,
         reading: Reading = NATIVE,
+        evidence: bool = False,
     ) -> Iterator[str | Answer]:
         """The answer as it is written, ever longer texts, and at the end the `Answer` of `ask`."""
-        yield from self._parts(image, question, top_k, reading, stream=True)
+        yield from self._parts(image, question, top_k, reading, evidence, stream=True)
 
     @torch.inference_mode()
     def encode(self, image: ImageSource, reading: Reading = NATIVE) -> Encoded:
@@ -238,6 +247,7 @@ class Predictor:
         question: str,
         top_k: int,
         reading: Reading,
+        evidence: bool,
         stream: bool,
     ) -> Iterator[str | Answer]:
         check_top_k(top_k)
@@ -247,30 +257,51 @@ class Predictor:
         length = int(batch.question_mask.sum())
         if isinstance(image, Encoded):
             self._check(image)
-            source, read = image.source, self.model.read(image.memory, *self._asked(batch))
+            source, (read, kept) = image.source, self._read(image.memory, batch, evidence)
         else:
             with self._opened(image, reading, length, top_k) as (picture, source):
-                read = self._read(image, picture, source, reading, batch)
+                seen = self._seen(image, picture, source, reading, evidence)
+                read, kept = self._read(seen, batch, evidence)
         if stream:
             yield from search.write(self.model, self.tokenizer, read)
         (found,) = search.search(self.model, self.tokenizer, read, top_k)
-        yield self._answer(found, source, length, time.perf_counter() - start)
+        where = None if kept is None else self._locate(kept, question, found[0].answer, source)
+        answer = self._answer(found, source, length, time.perf_counter() - start)
+        yield replace(answer, evidence=where)
 
-    def _read(
+    def _seen(
         self,
         image: ImageSource,
         picture: Picture,
         source: Source,
         reading: Reading,
-        batch: Batch,
-    ) -> StateCache:
-        """Through what is kept of the image, or, where that would not be kept, at once."""
+        evidence: bool,
+    ) -> list[Picture] | Encoding:
+        """What is kept of the image, or, where that would not be kept, the picture itself."""
         decoder = self.model.network.question == "decoder"
         size = 2**20 if decoder else memory.sequence(self.model, source.tokens)
-        if not self.encodings.takes(size):
-            return self.model.read([picture], *self._asked(batch))
-        encoded = self._encode(image, picture, source, reading)
-        return self.model.read(encoded.memory, *self._asked(batch))
+        if not self.encodings.takes(size) or (decoder and evidence):  # states have no patches
+            return [picture]
+        return self._encode(image, picture, source, reading).memory
+
+    def _read(
+        self, seen: list[Picture] | Encoding, batch: Batch, evidence: bool
+    ) -> tuple[StateCache, Read | None]:
+        """What the decoder knows before its first word; for `evidence` also from which tokens."""
+        if not evidence:
+            return self.model.read(seen, *self._asked(batch)), None
+        if isinstance(seen, StateCache):
+            raise ValueError(
+                "an image encoded by this model keeps no patches to show evidence on; "
+                "ask with the image itself"
+            )
+        kept = evidence_reading.read(self.model, seen, batch)
+        return kept.cache, kept
+
+    def _locate(self, kept: Read, question: str, answer: str, source: Source) -> Evidence:
+        batch = collate([], [0], [question], self.tokenizer, [answer]).to(self.model.device)
+        found = evidence_reading.relevance(self.model, kept, batch)
+        return locate(found.patches[0], kept.memory.grids[0], source, self.model.vision.patch)
 
     def _encode(
         self, image: ImageSource, picture: Picture, source: Source, reading: Reading

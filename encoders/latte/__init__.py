@@ -15,6 +15,7 @@ from encoders.latte import naive
 from encoders.latte.bidirectional import bidirectional
 from encoders.latte.causal import causal
 from encoders.latte.recurrent import step
+from encoders.latte.relevance import relevance
 from encoders.latte.state import State
 
-__all__ = ["State", "bidirectional", "causal", "naive", "step"]
+__all__ = ["State", "bidirectional", "causal", "naive", "relevance", "step"]

@@ -11,7 +11,12 @@ whose first axis is the batch:
 * `mixer.prefix(x, mask=None, places=None, state=None) -> state`: the state after reading `x`,
   onwards from `state`, without outputs;
 * `mixer.read(x, state, places) -> y`: where `mixer.reads` is true, the bidirectional output of some
-  tokens from the state of all of them: a long sequence can then be read piece by piece.
+  tokens from the state of all of them: a long sequence can then be read piece by piece;
+* `mixer.relevance(x, mask, places, state, gradient) -> r` `[B, T, H]`: `state` being that of `x`,
+  and `gradient` the same with a number's derivatives with respect to it, of each token and head the
+  attention weight times the number's derivative with respect to it, summed over all readers;
+* `mixer.value`, a layer, makes the values, `mixer.heads` side by side: r is value * derivative of
+  the value.
 
 `places` `[B, T]`, or `[B, T, 2]` = (row, column), are the tokens' positions; not given, real tokens
 are counted, onwards from the state.

@@ -112,6 +112,17 @@ class Mixer(nn.Module):
         new = KeyValues(keys, values, mask, after)
         return new if state is None else _append(state, new)
 
+    def relevance(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        places: Tensor,
+        state: KeyValues,
+        gradient: KeyValues,
+    ) -> Tensor:
+        found = (state.values * gradient.values).sum(3).transpose(1, 2)
+        return found.masked_fill(~state.mask[..., None], 0)
+
     def _queries(self, x: Tensor, places: Tensor) -> Tensor:
         return self._turned(self._heads(self.query(x)), places)
 

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -9,6 +10,9 @@ from encoders import latte, recurrences
 from encoders.latte import State
 from encoders.patch_grids import Grids
 from encoders.position import count_places, next_place, rotate
+
+PIECE = 1024
+"""Tokens whose weights `relevance` holds at a time."""
 
 
 class Memory(NamedTuple):
@@ -124,6 +128,18 @@ class Mixer(nn.Module):
     def read(self, x: Tensor, state: Memory, places: Tensor) -> Tensor:
         q = self._scaled(self.query, x)
         return self._join(State(state.u, state.z).read(q), places)
+
+    def relevance(
+        self, x: Tensor, mask: Tensor | None, places: Tensor, state: Memory, gradient: Memory
+    ) -> Tensor:
+        h, _ = self._recur(x, mask)
+        total, parts = State(state.u, state.z), []
+        for start in range(0, x.shape[1], PIECE):
+            span = slice(start, start + PIECE)
+            k, v = self._scaled(self.key, h[:, span]), self._values(x[:, span], places[:, span])
+            real = None if mask is None else mask[:, span]
+            parts.append(latte.relevance(k, v, total, gradient.u, real))
+        return torch.cat(parts, 1)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1))  # head-major columns: [..., H, D / H]

@@ -121,6 +121,19 @@ class Mixer(latte_mixer.Mixer):
 
     reads = False  # a token's neighbours are not in the state
 
+    def relevance(  # type: ignore[override]
+        self, x: Tensor, mask: Tensor | None, places: Tensor, state: Memory, gradient: Memory
+    ) -> Tensor:
+        latent = super().relevance(x, mask, places, state, gradient)  # type: ignore[arg-type]
+        number = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])[..., None, None]
+        token = (
+            window.past_of(number, number, self.window, mask)
+            .keys.flatten(2)
+            .expand(-1, -1, self.heads)
+        )
+        near = (state.values * gradient.values).sum(3).masked_fill(~state.filled[..., None], 0)
+        return latent.scatter_add(1, token, near.to(latent.dtype))
+
     def _near(self, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys of the local attention, [B, T, H, Dh]."""
         q, k = self._heads(self.near_query(x)), self._heads(self.near_key(x))

@@ -1,0 +1,118 @@
+"""benchmarks/evidence.py: its rollouts against whole matrices, and a run from end to end."""
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import evidence_judge as judge
+import pytest
+import torch
+from networks import make, noise
+from torch import Tensor
+
+from encoders.tiling import Grid
+from vqa import evidence_reading
+from vqa.batch import Batch
+from vqa.encoded import Source
+from vqa.evidence import locate
+from vqa.model import LatteVQA
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+ASKED = Batch(
+    [],
+    torch.tensor([0]),
+    torch.tensor([[4, 8, 3, 6]]),
+    torch.ones(1, 4, dtype=torch.bool),
+    torch.tensor([[1, 5, 7]]),
+    torch.tensor([[5, 7, 2]]),
+)
+WAYS = [("latte", "decoder"), ("latte", "encoder"), ("attention", "decoder")]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Imports a file of benchmarks/, as its neighbours do."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module
+
+
+def matrices(model: LatteVQA, image: Any) -> tuple[list[Tensor], list[Tensor]]:
+    """Attention of the encoder's and the decoder's layers, mean over heads, `[T, T]` each."""
+    x, of_encoder = image.tokens, []
+    for block in model.encoder.blocks:
+        x = block.local(x, image.grids)  # type: ignore[operator, union-attr]
+        normed = block.norm1(x)  # type: ignore[operator]
+        seen = judge.weights(block.mixer, normed, image.mask, image.places, causal=False)
+        x = block._finish(x, judge.mix(block.mixer, normed, image.places, seen))  # type: ignore[operator]
+        of_encoder.append(seen[0].mean(0))
+    assert ASKED.answer is not None
+    words = model._words(ASKED.answer, 1)
+    if model.network.question == "decoder":
+        words = torch.cat([model._words(ASKED.question, 0), words], 1)
+    memory = image._replace(tokens=model.encoder.norm(x))
+    real = torch.ones(words.shape[:2], dtype=torch.bool)
+    of_decoder = judge.decode(model.decoder, memory, words, real, scanned=False)[2]
+    return of_encoder, [seen[0].mean(0) for seen in of_decoder]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_rollout_is_the_product_of_matrices(
+    way: tuple[str, str], script: Callable[[str], Any]
+) -> None:
+    model, pixels = make(*way).double(), noise(40, 90)
+    methods = script("evidence_methods")
+    with torch.no_grad():
+        image = evidence_reading.sequence(model, [pixels], ASKED)
+        of_encoder, of_decoder = matrices(model, image)
+    count, total = image.mask.shape[1], len(of_decoder[0])
+    weights = torch.zeros(total, dtype=torch.float64)
+    weights[-3:] = 1 / 3
+    direct = sum(weights @ seen for seen in of_decoder) / len(of_decoder)
+    found = methods.attention(model, pixels, ASKED)[0]
+    torch.testing.assert_close(found, direct[:count], rtol=0, atol=1e-10)
+    for seen in reversed(of_decoder):
+        step = seen.clone()
+        step[:count] = torch.eye(total)[:count]  # the memory passes through no layer
+        step[count:] = (step[count:] + torch.eye(total)[count:]) / 2
+        weights = weights @ step
+    decoded, grids = methods.decoder_rollout(model, pixels, ASKED)
+    torch.testing.assert_close(decoded, weights[:count], rtol=0, atol=1e-10)
+    assert grids == image.grids[0]
+    expected = weights[:count]
+    for seen in reversed(of_encoder):
+        expected = expected @ (seen + torch.eye(count)) / 2
+    found = methods.rollout(model, pixels, ASKED)[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+def test_runs_on_canvas_and_on_files(
+    script: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vqa.datasets.canvas import Dataset
+    from vqa.generate import generate
+
+    benchmark = script("evidence")
+    model = str(FOLDER / "models" / "canvas")
+    benchmark.canvas(model, sizes="256", kinds="attribute", count=2, out=tmp_path)
+    (found,) = json.loads((tmp_path / "evidence_canvas.json").read_text()).values()
+    assert found["questions"] == 2 and 0 < found["chance"] < 0.7
+    assert set(found["methods"]) == set(benchmark.METHODS)
+    generate(Dataset(None, "test", size=256, count=4, kinds="attribute"), tmp_path / "set")
+    benchmark.files(model, str(tmp_path / "set"), count=1, out=tmp_path)
+    told = capsys.readouterr().out
+    assert "| set test | gradient-weighted attention |" in told and "chance (1 answers)" in told
+
+
+def test_measures_see_what_they_should(script: Callable[[str], Any]) -> None:
+    benchmark = script("evidence")
+    assert benchmark._overlap((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
+    assert benchmark._overlap((0, 0, 10, 10), (10, 0, 15, 10)) == 0
+    near = benchmark._near([(32, 32, 64, 64)], Grid(5, 5), 32)
+    assert near.nonzero().tolist() == [[r, c] for r in (0, 1, 2) for c in (0, 1, 2)]
+    heat = torch.zeros(25)
+    heat[24] = 1
+    found = locate(heat, (Grid(5, 5),), Source(160, 160, 1.0, 25), 32)
+    assert benchmark._points(found, [(64, 64, 120, 120)], 32) == 1
+    assert benchmark._points(found, [(0, 0, 64, 64)], 32) == 0

@@ -1,0 +1,111 @@
+"""Where in the image an answer was read: a heat map over its patches, a box and a point."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, max_pool2d
+
+from encoders.tiling import Grid
+from vqa.encoded import Source
+from vqa.images import shrunk_size
+
+Box = tuple[int, int, int, int]
+"""left, top, right, bottom in pixels; right and bottom are the first pixels outside."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where an answer was read, in pixels of the image as it is shown (after EXIF rotation).
+
+    `heat` fp32 `[rows, columns]`: how much each patch made the answer more probable; it sums to
+    `share`, that of the image, of which the words have the rest. `patch`: (width, height) of a
+    patch; those at the right and lower edge may reach over it. `peak`: (x, y) of the middle of the
+    hottest patch, once each has been averaged with its neighbours (weights 1 2 1 both ways), since
+    encoders mix these. `box` holds the patches that are connected with it, over edges or corners,
+    and then at least half as hot. Both are None where no patch made the answer more probable.
+    """
+
+    heat: np.ndarray = field(compare=False)
+    patch: tuple[float, float]
+    peak: tuple[int, int] | None
+    box: Box | None
+
+    @property
+    def share(self) -> float:
+        return float(self.heat.sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON: without the heat map."""
+        box, peak = (None if place is None else list(place) for place in (self.box, self.peak))
+        return {"box": box, "peak": peak, "share": self.share}
+
+
+def locate(relevance: Tensor, grids: tuple[Grid, ...], source: Source, patch: int) -> Evidence:
+    """The evidence of one image, read in patches of `patch` pixels.
+
+    `relevance` `[N]` of its tokens: those of the patches of `grids`, the image's own and that of
+    its overview, and perhaps others after them.
+    """
+    heat = _heat(relevance.detach().float().cpu(), grids)
+    read = shrunk_size(
+        source.height, source.width, round(source.scale * max(source.height, source.width))
+    )
+    size = patch * source.width / read[1], patch * source.height / read[0]
+    if not float(heat.max()) > 0:
+        return Evidence(heat.numpy(), size, None, None)
+    mixed = _with_neighbours(heat)
+    row, column = divmod(int(mixed.argmax()), heat.shape[1])
+    rows, columns = _around(mixed, row, column).nonzero().unbind(1)
+    left, right = _pixels(columns, size[0], source.width)
+    top, bottom = _pixels(rows, size[1], source.height)
+    peak = tuple(
+        min(whole - 1, int((place + 0.5) * side))
+        for place, side, whole in ((column, size[0], source.width), (row, size[1], source.height))
+    )
+    return Evidence(heat.numpy(), size, (peak[0], peak[1]), (left, top, right, bottom))
+
+
+def _heat(relevance: Tensor, grids: tuple[Grid, ...]) -> Tensor:
+    """The patches' relevance on the image's grid; an overview's is spread over what it shows."""
+    whole, start = grids[0], grids[0].size
+    heat = relevance[:start].view(whole)
+    for small in grids[1:]:
+        view = relevance[start : start + small.size].view(small)
+        down, across = (_overlap(*sides) for sides in zip(whole, small, strict=True))
+        heat = heat + down @ view @ across.T
+        start += small.size
+    return heat
+
+
+def _overlap(fine: int, coarse: int) -> Tensor:
+    """The part of each of `coarse` equal pieces that lies in each of `fine`: `[fine, coarse]`."""
+    edges, cuts = torch.linspace(0, 1, fine + 1), torch.linspace(0, 1, coarse + 1)
+    until = torch.minimum(edges[1:, None], cuts[1:])
+    since = torch.maximum(edges[:-1, None], cuts[:-1])
+    return (until - since).clamp(min=0) * coarse
+
+
+def _with_neighbours(heat: Tensor) -> Tensor:
+    """Each patch averaged with those around it; there is no heat outside the image."""
+    weights = torch.tensor([1.0, 2.0, 1.0]) / 4
+    return conv2d(heat[None, None], torch.outer(weights, weights)[None, None], padding=1)[0, 0]
+
+
+def _around(heat: Tensor, row: int, column: int) -> Tensor:
+    """Patches at least half as hot as the one given that are connected with it, itself included."""
+    hot = heat >= heat[row, column] / 2
+    region = torch.zeros_like(heat)
+    region[row, column] = 1
+    while True:
+        grown = max_pool2d(region[None], 3, 1, 1)[0] * hot
+        if torch.equal(grown, region):
+            return region
+        region = grown
+
+
+def _pixels(places: Tensor, side: float, whole: int) -> tuple[int, int]:
+    """The first pixel of the first patch and the one after the last, within the image."""
+    return int(int(places.min()) * side), min(whole, round((int(places.max()) + 1) * side))
