@@ -20,7 +20,7 @@ class Recurrence(nn.Module):
         if width < 1:
             raise ValueError(f"width must be at least 1 token, got {width}")
         self.weight = nn.Parameter(torch.empty(dim, width))  # the last tap is the token itself
-        nn.init.normal_(self.weight, std=width**-0.5)
+        nn.init.normal_(self.weight, std=0.1 * width**-0.5)  # as in Griffin's code
 
     def empty(
         self, batch: int, dtype: torch.dtype, device: torch.device | str | None = None
