@@ -77,7 +77,7 @@ def test_skip_bad_rows_are_counted(squares: Path, predictor: Predictor, tmp_path
     (root / "images").symlink_to(squares / "images")
     (root / "test.jsonl").write_text(good + "no json\n", encoding="utf-8")
     options = ["--dataset", "jsonl", "--root", str(root), "--out", str(tmp_path / "out")]
-    with pytest.raises(datasets.DataError, match=r"test\.jsonl:17: "):
+    with pytest.raises(datasets.DataError, match=r"test\.jsonl: line 17: "):
         datasets.create("jsonl", str(root), "test")
     data = datasets.create("jsonl", str(root), "test", skip_bad=True)
     scores = evaluate(predictor, data, tmp_path / "out", Settings(limit=2))
