@@ -4,7 +4,6 @@ Roboto and Caladea are under Apache 2.0; Source Sans Pro, Source Serif Pro, Lato
 Manrope under the SIL Open Font License 1.1. Pillow's own font, Aileron, is in the public domain.
 """
 
-import importlib.util
 import os
 from functools import lru_cache
 
@@ -13,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vqa.canvas.forms import inked
 from vqa.datasets import DataError
+from vqa.font_packages import folders
 
 # Nothing lighter than regular: hairlines vanish at 16 pixels.
 LEARN = {
@@ -39,24 +39,8 @@ def files(source: str, split: str) -> tuple[str, ...]:
     if source == "builtin":
         return ("",)
     packages = HELD_OUT if split == "test" else LEARN
-    folders = {package: _folder(package) for package in packages}
-    missing = [name.replace("_", "-") for name, folder in folders.items() if folder is None]
-    if missing:
-        raise DataError(
-            f"canvas lacks the fonts {', '.join(missing)}: pip install 'latte-vqa[fonts]', or "
-            "choose fonts builtin, which prints every split in the same font"
-        )
-    return tuple(
-        os.path.join(str(folders[name]), file) for name in packages for file in packages[name]
-    )
-
-
-def _folder(package: str) -> str | None:
-    """Where the package keeps its fonts; found without importing it."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return os.path.join(spec.submodule_search_locations[0], "files")
+    found = folders("canvas", packages)
+    return tuple(os.path.join(found[name], file) for name in packages for file in packages[name])
 
 
 @lru_cache(maxsize=64)

@@ -25,6 +25,7 @@ from vqa.canvas.kinds import Query
 from vqa.canvas.scene import Scene
 from vqa.canvas.sheet import Crowded, Sheet
 from vqa.datasets import DataError, Example
+from vqa.datasets._generated import check_options, chosen
 from vqa.metrics import exact_match
 
 COUNTS = {"train": 20_000, "val": 1_000, "test": 1_000}
@@ -63,19 +64,13 @@ class Dataset:
         fonts: str = "packages",
         questions: int = 1,
     ) -> None:
-        if split not in COUNTS:
-            raise DataError(f"canvas has no split {split!r}; choose one of {', '.join(COUNTS)}")
-        whole = {"size": size, "object_size": object_size, "count": count, "seed": seed}
-        for name, value in whole.items():
-            if not isinstance(value, int) and not (name == "count" and value is None):
-                raise DataError(f"{name} must be a whole number, not {value!r}")
+        numbers = {"size": size, "object_size": object_size, "seed": seed}
+        check_options("canvas", split, COUNTS, count, **numbers, questions=questions)
         if not OBJECT_SIZES[0] <= object_size <= OBJECT_SIZES[1]:
             raise DataError(
                 f"object_size cannot be {object_size}; choose {OBJECT_SIZES[0]} to "
                 f"{OBJECT_SIZES[1]} pixels"
             )
-        if count is not None and count < 1:
-            raise DataError(f"count cannot be {count}; ask for at least 1 example")
         if not 0.1 <= aspect <= 10:
             raise DataError(f"aspect cannot be {aspect}; choose width / height from 0.1 to 10")
         held_out = split == "test"
@@ -86,9 +81,10 @@ class Dataset:
         self.aspect = aspect
         self.seed = seed
         self.count = COUNTS[split] if count is None else count
-        self.kinds = _known("kind", kinds, asked.ALL, asked.ALL)
+        self.kinds = chosen("canvas", "kind", kinds, asked.ALL)
         usual = backgrounds.HELD_OUT if held_out else backgrounds.LEARN
-        self.textures = _known("texture", textures, tuple(backgrounds.TEXTURES), usual)
+        every = tuple(backgrounds.TEXTURES)
+        self.textures = chosen("canvas", "texture", textures, every, usual)
         self.fonts = faces.files(fonts, split)
         self.words = words.HELD_OUT if held_out else words.LEARN
         self.together = questions
@@ -192,16 +188,3 @@ class Dataset:
                 f"({units * self.object_size})"
             )
         return width, height
-
-
-def _known(
-    noun: str, names: Sequence[str] | str | None, known: Sequence[str], usual: Sequence[str]
-) -> tuple[str, ...]:
-    """The names asked for, or the usual ones. Raises DataError at one that is not known."""
-    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
-    chosen = tuple(usual if names is None else names)
-    bad = [name for name in chosen if name not in known]
-    if bad or not chosen:
-        wrong = f"canvas has no {noun} {bad[0]!r}" if bad else f"canvas needs at least one {noun}"
-        raise DataError(f"{wrong}; choose from {', '.join(known)}")
-    return chosen

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from vqa.datasets import DataError, Example
+from vqa.datasets._generated import check_options, chosen
 from vqa.metrics import exact_match
 from vqa.pages import asking, setting
 from vqa.pages import fonts as faces
@@ -81,14 +82,7 @@ class Dataset:
         fonts: str = "packages",
         questions: int = 1,
     ) -> None:
-        if split not in COUNTS:
-            raise DataError(f"pages has no split {split!r}; choose one of {', '.join(COUNTS)}")
-        whole = {"size": size, "count": count, "seed": seed, "questions": questions}
-        for name, value in whole.items():
-            if type(value) is not int and not (name == "count" and value is None):
-                raise DataError(f"{name} must be a whole number, not {value!r}")
-        if count is not None and count < 1:
-            raise DataError(f"count cannot be {count}; ask for at least 1 example")
+        check_options("pages", split, COUNTS, count, size=size, seed=seed, questions=questions)
         if not 1 <= questions <= MOST_QUESTIONS:
             raise DataError(f"questions cannot be {questions}; choose 1 to {MOST_QUESTIONS}")
         self.skipped: list[str] = []
@@ -96,8 +90,8 @@ class Dataset:
         self.size = size
         self.seed = seed
         self.count = COUNTS[split] if count is None else count
-        self.kinds = _known("kind", kinds, tuple(asking.KINDS))
-        self.layouts = _known("layout", layouts, arrangements.ALL)
+        self.kinds = chosen("pages", "kind", kinds, tuple(asking.KINDS))
+        self.layouts = chosen("pages", "layout", layouts, arrangements.ALL)
         self.families = faces.families(fonts, split == "test")
         self.together = questions
         self._pages: OrderedDict[tuple[int, int], _Page] = OrderedDict()
@@ -230,14 +224,3 @@ def _chosen(rng: random.Random, facts: list[Fact], count: int) -> list[Fact]:
             if not by_kind[kind]:
                 del by_kind[kind]
     return chosen[:count]
-
-
-def _known(noun: str, names: Sequence[str] | str | None, known: Sequence[str]) -> tuple[str, ...]:
-    """The names asked for, or all. Raises DataError at one that is not known."""
-    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
-    chosen = tuple(known if names is None else names)
-    bad = [name for name in chosen if name not in known]
-    if bad or not chosen:
-        wrong = f"pages has no {noun} {bad[0]!r}" if bad else f"pages needs at least one {noun}"
-        raise DataError(f"{wrong}; choose from {', '.join(known)}")
-    return chosen

@@ -5,7 +5,6 @@ own font, Aileron, is in the public domain. Letters are drawn once and then copi
 thousand of them, and a variable font takes a millisecond for a line.
 """
 
-import importlib.util
 import os
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vqa.datasets import DataError
+from vqa.font_packages import folders
 
 GRAINS = ("smooth", "hard", "dots")
 """Edges of many greys, of two, or letters made of dots."""
@@ -147,28 +147,14 @@ def families(source: str, held_out: bool) -> tuple[Family, ...]:
     if source == "builtin":
         return BUILTIN
     chosen = HELD_OUT if held_out else LEARN
-    folders = {family.package: _folder(family.package) for family in chosen}
-    missing = [name.replace("_", "-") for name, folder in folders.items() if folder is None]
-    if missing:
-        raise DataError(
-            f"pages lacks the fonts {', '.join(missing)}: pip install 'latte-vqa[fonts]', or "
-            "choose fonts builtin, which prints every split in the same font"
-        )
+    found = folders("pages", (family.package for family in chosen))
     return tuple(
         family._replace(
-            regular=os.path.join(str(folders[family.package]), family.regular),
-            bold=os.path.join(str(folders[family.package]), family.bold),
+            regular=os.path.join(found[family.package], family.regular),
+            bold=os.path.join(found[family.package], family.bold),
         )
         for family in chosen
     )
-
-
-def _folder(package: str) -> str | None:
-    """Where the package keeps its fonts; found without importing it."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return os.path.join(spec.submodule_search_locations[0], "files")
 
 
 def _font(file: str, size: int) -> ImageFont.FreeTypeFont:
