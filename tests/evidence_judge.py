@@ -87,10 +87,12 @@ def decode(
     return decoder.norm(words), ones, read
 
 
-def shares(ones: list[Tensor], number: Tensor, count: int) -> Tensor:
+def shares(ones: list[Tensor], number: Tensor, count: int, born: list[Tensor]) -> Tensor:
     """How much each token made `number` larger, `[B, T]`; the first `count` tokens only are read,
-    the others read."""
-    slopes = torch.autograd.grad(number, ones)
-    found = sum(slope[:, :, count:].sum(2).clamp(min=0).sum(1) for slope in slopes)
+    the others read. `born`: the ones of what the question had read before it was carried."""
+    slopes = [slope[:, :, count:].sum(2) for slope in torch.autograd.grad(number, [*ones, *born])]
+    for layer, slope in enumerate(slopes[len(ones) :]):
+        slopes[layer][..., : slope.shape[-1]] += slope
+    found = sum(slope.clamp(min=0).sum(1) for slope in slopes[: len(ones)])
     assert isinstance(found, Tensor)
     return found

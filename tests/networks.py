@@ -13,7 +13,8 @@ from vqa.model import LatteVQA
 
 BOS, EOS = 1, 2
 ROPE = {"embed_dim": 16, "depth": 1, "num_heads": 1, "init_values": 1.0}
-WAYS = list(product(mixers.available(), ("encoder", "decoder"), ("state", "sequence")))
+WAYS = list(product(mixers.available(), ("encoder", "decoder", "carried"), ("state", "sequence")))
+"""Mixer, where the question is read (carried: in the decoder, and in each answer token), memory."""
 SIZES = ((64, 64), (20, 100), (33, 7))
 
 VIT = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 16, "init_values": 1.0}
@@ -55,6 +56,8 @@ def make(
     **words: Any,
 ) -> LatteVQA:
     torch.manual_seed(seed)
+    if question == "carried":
+        question, words = "decoder", words | {"carry": True}
     network = Network(
         vision=Vision(vit_args=ROPE, tile=64),
         dim=16,

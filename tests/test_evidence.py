@@ -43,15 +43,21 @@ def judged(model: LatteVQA, memory: Any) -> tuple[Tensor, Tensor, list[Tensor]]:
     asked, count = batch(), memory.mask.shape[1]
     words, mask = model._words(asked.answer, 1), torch.ones(3, 3, dtype=torch.bool)
     inside = model.network.question == "encoder"
+    scanned, born = model.network.memory == "sequence", []
+    if model.carry is not None:
+        real = asked.question_mask
+        told = (model._words(asked.question, 0), real)
+        hidden, born, _ = judge.decode(model.decoder, memory, *told, scanned)
+        read = model.carry((hidden * real[..., None]).sum(1) / real.sum(1, keepdim=True) ** 0.5)
+        words = words + read[:, None]
     if not inside:
         words = torch.cat([model._words(asked.question, 0), words], 1)
         mask = torch.cat([asked.question_mask, mask], 1)
-    scanned = model.network.memory == "sequence"
     hidden, ones, read = judge.decode(model.decoder, memory, words, mask, scanned)
     logs = model.text.logits(hidden[:, -3:]).log_softmax(-1)
     counts = LABELS != IGNORE
     number = logs.gather(-1, LABELS.clamp(min=0)[..., None])[..., 0][counts].sum()
-    shares = judge.shares(ones, number, count)
+    shares = judge.shares(ones, number, count, born)
     patches = shares.clone()
     for row, grids in zip(patches, memory.grids, strict=True):
         row[sum(grid.size for grid in grids) :] = 0

@@ -75,17 +75,17 @@ def states_of(cache: StateCache) -> list[Tensor]:
 
 @torch.no_grad()
 @pytest.mark.parametrize("memory", ("state", "sequence"))
-def test_an_image_read_once_takes_questions_later(memory: str) -> None:
+@pytest.mark.parametrize("question", ("decoder", "carried"))
+def test_an_image_read_once_takes_questions_later(question: str, memory: str) -> None:
     """question=decoder: the image's own state, kept, and continued by one question at a time."""
-    model = make(question="decoder", memory=memory)
+    model = make(question=question, memory=memory)
     image = model.vision(IMAGES[:1])
     memory_ = model.encoder(image.tokens, image.mask, image.grids, image.places)
     kept = model._take_in(memory_, image.mask, image.places)
     answer, joint = ints(3, 4), model.read(IMAGES[:1], QUESTION, MASK, torch.zeros(3).long())
     expected = model(answer, past_key_values=joint).logits
     for index, mask in enumerate(MASK):
-        words = model._words(QUESTION[index][mask][None], 0)
-        later = StateCache(model.decoder.scan(words, None, kept.states)[1])
+        later = model.asked(kept, QUESTION[index][mask][None], mask[mask][None])
         got = model(answer[index, None], past_key_values=later).logits
         close(got[0], expected[index], rtol=0, atol=1e-5)
 
@@ -111,6 +111,30 @@ def test_a_latte_state_does_not_grow_with_the_image(question: str) -> None:
     assert size("macchiato", *small) == size("macchiato", *large)
     # 2 layers of u [2 heads, 4 latents, 8 channels], z [2 heads, 4 latents] and a place, fp32
     assert size("latte", *small) == 2 * (2 * 4 * 8 + 2 * 4 + 1) * 4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("memory", ("state", "sequence"))
+def test_answers_bear_what_the_question_has_read(memory: str) -> None:
+    """carry=True: the naive sum over what each word has read, one by one, on each answer token."""
+    model = make(question="carried", memory=memory)
+    answer, image = ints(1, 4), model.encode(IMAGES[1:2])
+    assert model.carry is not None and isinstance(image, StateCache)
+    states, read = image.states, []
+    for token in QUESTION[0][MASK[0]]:
+        word = model._words(token.view(1, 1), 0, len(read)).squeeze(1)
+        hidden, states = model.decoder.step(word, states)
+        read.append(hidden)
+    born = model.carry(sum(read)) / len(read) ** 0.5
+    words = model._words(answer, 1) + born.unsqueeze(1)
+    expected = model.text.logits(model.decoder.scan(words, None, states)[0])
+    got = model(answer, images=IMAGES[1:2], question=QUESTION[:1], question_mask=MASK[:1]).logits
+    close(got, expected, rtol=0, atol=1e-5)
+
+
+def test_a_wrong_word_for_carry_is_refused() -> None:
+    with pytest.raises(ValueError, match="set question to decoder"):
+        Network(carry=True)
 
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -13,27 +13,33 @@ class StateCache(Cache):
     """One mixer state a decoder layer: all that is known of image, question and the answer so far.
 
     `length` counts the answer tokens read; the memory before them is not counted, for generate()
-    would take it for a prompt. With Latte the size does not depend on how much was read.
+    would take it for a prompt. `carried` `[B, D]`, where the network has it, is what every answer
+    token bears of the question. With Latte the size does not depend on how much was read.
     """
 
     is_compileable = False
     is_croppable = False
 
-    def __init__(self, states: States, length: int = 0) -> None:
+    def __init__(self, states: States, length: int = 0, carried: Tensor | None = None) -> None:
         super().__init__(layers=[])
         self.states = states
         self.length = length
+        self.carried = carried
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return self.length
 
     def select(self, rows: Tensor) -> "StateCache":
         """A new cache with the given rows of the batch, repeated or re-ordered at will."""
-        return StateCache([_select(state, rows) for state in self.states], self.length)
+        carried = None
+        if self.carried is not None:
+            carried = self.carried.index_select(0, rows.to(self.carried.device))
+        return StateCache([_select(state, rows) for state in self.states], self.length, carried)
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Beam search keeps some beams and drops others."""
-        self.states = self.select(beam_idx).states
+        chosen = self.select(beam_idx)
+        self.states, self.carried = chosen.states, chosen.carried
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Every row `repeats` times in place, for as many beams or samples."""

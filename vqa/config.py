@@ -75,6 +75,11 @@ class Network:
     """How the decoder takes in what was read: as the initial state of each layer, or as a sequence
     that passes through the decoder's blocks before the answer."""
 
+    carry: bool = False
+    """With the question in the decoder: each answer token also bears the sum of the question's
+    tokens as they left the decoder, mapped: what the asked word has read of the image reaches the
+    answer without being looked for among the patches, and is learned far sooner (docs/log.md)."""
+
     @property
     def writes(self) -> str:
         """Token mixer of the decoder."""
@@ -83,6 +88,8 @@ class Network:
     def __post_init__(self) -> None:
         if self.decoder_args and self.decoder_mixer is None:
             raise ValueError("decoder_args are for a decoder_mixer, and none is given")
+        if self.carry and self.question != "decoder":
+            raise ValueError("carry is for a question in the decoder: set question to decoder")
         if self.dim % 4 or self.dim % self.heads:
             raise ValueError(f"dim {self.dim} must be divisible by 4 and by heads {self.heads}")
         for name, known in (

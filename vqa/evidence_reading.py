@@ -60,9 +60,7 @@ def read(model: LatteVQA, images: Sequence[Pixels] | ImageTokens, batch: Batch) 
     states = model._take_in(memory.tokens, memory.mask, memory.places)
     if model.network.question == "encoder":
         return Read(memory, states, states)
-    words = model._words(batch.question, 0)
-    _, after = model.decoder.scan(words, batch.question_mask, states.states)
-    return Read(memory, states, StateCache(after))
+    return Read(memory, states, model.asked(states, batch.question, batch.question_mask))
 
 
 def relevance(model: LatteVQA, found: Read, batch: Batch) -> Relevance:
@@ -91,13 +89,12 @@ def _gradients(model: LatteVQA, states: StateCache, batch: Batch) -> tuple[State
     assert batch.answer is not None and batch.labels is not None
     with torch.inference_mode(False), torch.enable_grad():  # clones can be differentiated
         leaves = [type(state)(*map(_leaf, state)) for state in states.states]
-        after: States = leaves
+        after = StateCache(leaves)
         with _values(model) as values:
             if model.network.question == "decoder":
-                words = model._words(batch.question.clone(), 0)
-                _, after = model.decoder.scan(words, batch.question_mask.clone(), leaves)
+                after = model.asked(after, batch.question.clone(), batch.question_mask.clone())
             labels = batch.labels.clone()
-            loss = model(batch.answer.clone(), StateCache(after), labels=labels).loss
+            loss = model(batch.answer.clone(), after, labels=labels).loss
         parts = [part for state in leaves for part in state if part.requires_grad]
         slopes = torch.autograd.grad(-loss, [*parts, *values], allow_unused=True)
     known = {id(part): slope for part, slope in zip(parts, slopes, strict=False)}

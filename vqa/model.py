@@ -50,6 +50,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         own = network.decoder_args if network.decoder_mixer else network.mixer_args
         size = (network.dim, network.decoder_depth, network.heads)
         self.decoder = Stack(*size, causal=True, **_mixer(network, network.writes, own))
+        self.carry = nn.Linear(network.dim, network.dim, bias=False) if network.carry else None
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -95,12 +96,20 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         if self.network.question == "decoder":
             cache = images if isinstance(images, StateCache) else self.encode(images)
             assert isinstance(cache, StateCache)
-            states = cache.select(index.to(question.device)).states
-            _, states = self.decoder.scan(self._words(question, 0), question_mask, states)
-            return StateCache(states)
+            return self.asked(cache.select(index.to(question.device)), question, question_mask)
         assert not isinstance(images, StateCache)
         memory = self.sequence(images, question, question_mask, index)
         return self._take_in(self._fuse(*memory), memory.mask, memory.places)
+
+    def asked(self, cache: StateCache, question: Tensor, question_mask: Tensor) -> StateCache:
+        """What the decoder knows of images, `cache`, and one question each, which is read in it."""
+        hidden, states = self.decoder.scan(self._words(question, 0), question_mask, cache.states)
+        if self.carry is None:
+            return StateCache(states)
+        total = (hidden * question_mask.unsqueeze(-1)).sum(1)
+        count = question_mask.sum(1, keepdim=True).clamp(min=1).to(hidden.dtype)
+        # Over the root of their number: as much variance as one word, whatever the number.
+        return StateCache(states, carried=self.carry(total / count.sqrt()))
 
     def sequence(
         self,
@@ -175,6 +184,8 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         if cache is None:
             cache = self.read(images, question, question_mask, image_index)  # type: ignore[arg-type]
         words = self._words(input_ids, 1, cache.length)
+        if cache.carried is not None:
+            words = words + cache.carried.unsqueeze(1)
         if input_ids.shape[1] == 1:
             token, states = self.decoder.step(words.squeeze(1), cache.states)
             hidden = token.unsqueeze(1)
@@ -186,7 +197,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             loss = cross_entropy(
                 logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE
             )
-        after = StateCache(states, cache.length + input_ids.shape[1])
+        after = StateCache(states, cache.length + input_ids.shape[1], cache.carried)
         return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=after)
 
     @torch.no_grad()
