@@ -129,3 +129,16 @@ def test_letters_are_copied_where_pillow_prints_them() -> None:
         shapes=(),
     )
     assert np.abs(ink(sheet).astype(int) - np.asarray(image)).max() <= 2
+
+
+def test_letters_do_not_lie_over_the_next_one() -> None:
+    """Whatever a font says of its signs: "%" of one stepped a sixth of its width, off the sheet."""
+    for held_out in (False, True):
+        for family in fonts.families("packages", held_out):
+            for file in (family.regular, family.bold):
+                alphabet = fonts.letters(fonts.Face(file, 32))
+                for letter in map(chr, range(33, 127)):
+                    glyph = alphabet.glyph(letter)
+                    assert glyph is not None, (file, letter)
+                    right = glyph.left + glyph.ink.shape[1]
+                    assert right <= 1.5 * alphabet.advance(letter) + 1, (file, letter)

@@ -95,7 +95,11 @@ class Letters:
         """Pixels to the next letter."""
         found = self.advances.get(letter)
         if found is None:
-            found = max(1, round(self.font.getlength(letter))) * self.factor
+            found = max(1, round(self.font.getlength(letter)))
+            reach = round(self.font.getbbox(letter, anchor="ls")[2])
+            if reach > 1.5 * found:  # some fonts say too little of signs they hardly know
+                found = reach
+            found *= self.factor
             found = self.advances[letter] = found * (2 if self.face.wide else 1)
         return found
 
