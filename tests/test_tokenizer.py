@@ -1,5 +1,6 @@
 """Every text can be written and read back, and the same data makes the same tokens."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,14 @@ def test_answers_are_shifted_by_one_and_padding_is_ignored(
     assert batch.answer.tolist() == [[1, *yes, *[0] * rest], [1, *quito]]
     assert batch.labels.tolist() == [[*yes, 2, *[IGNORE] * rest], [*quito, 2]]
     assert batch.question_mask.sum(1).tolist() == [1, len(numbers(tokenizer, "is there?"))]
+
+
+def test_a_vocabulary_of_bytes_asks_for_no_text() -> None:
+    def texts() -> Iterator[str]:
+        raise AssertionError("asked for a text")
+        yield ""
+
+    tokenizer = tokenizers.train(texts(), tokenizers.BYTES)
+    assert len(tokenizer) == tokenizers.BYTES == 259
+    row = tokenizer("RM 9é", add_special_tokens=False).input_ids
+    assert len(row) == 7 and tokenizers.decode(tokenizer, row) == "RM 9é"

@@ -27,6 +27,7 @@ class Batch:
 
     Where features of images are kept on disk (vqa/features.py), `stored` are the tokens of those
     that were found there: their numbers follow those of `images`, which are to be kept by `keys`.
+    `letters`: what each of `images` shows in print, where that is known (`Example.letters`).
     """
 
     images: list[Pixels]
@@ -38,6 +39,7 @@ class Batch:
     examples: Sequence[Example] = ()
     stored: ImageTokens | None = None
     keys: Sequence[str | None] = ()
+    letters: Sequence[Tensor | None] = ()
 
     def __len__(self) -> int:
         return len(self.image_index)
@@ -54,7 +56,9 @@ class Batch:
         if stored is not None:
             tokens, mask, grids, places = stored
             stored = ImageTokens(tokens.to(device), mask.to(device), grids, places.to(device))
-        return Batch(**{**vars(self), **move, "images": images, "stored": stored})
+        letters = [None if each is None else each.to(device) for each in self.letters]
+        of_images = {"images": images, "stored": stored, "letters": letters}
+        return Batch(**{**vars(self), **move, **of_images})
 
     def inputs(self) -> dict[str, object]:
         """What the model needs to read, by argument name."""

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -237,10 +238,11 @@ class VQAData(LightningDataModule):
             )
         return max(min(epochs, steps), 1 / batches)
 
-    def _texts(self) -> list[str]:
+    def _texts(self) -> Iterator[str]:
         data = self.questions("train")
-        examples = [data[index] for index in range(len(data))]
-        return [text for item in examples for text in (item.question, *item.answers)]
+        for index in range(len(data)):
+            example = data[index]
+            yield from (example.question, *example.answers)
 
 
 def _check(sizes: list[int] | None, **counts: int | None) -> None:

@@ -22,6 +22,7 @@ from vqa.config import Network
 from vqa.features import Features, join_tokens, of_vision
 from vqa.model import LatteVQA, build
 from vqa.questions import token_counts
+from vqa.reading import LetterReader
 from vqa.sharding import shard
 
 
@@ -46,6 +47,8 @@ class VQAModule(LightningModule):
         freeze_vision: leave the image encoder as it is at the start, for vit_weights or a
             checkpoint; its map to the network's width learns. Images are encoded one by one, so
             that neither a batch nor data.features, which keeps features on disk, changes a bit.
+        reading_weight: how much naming the letters on the image counts beside answering, for a data
+            set that tells where they stand (pages).
         compile: compile the network with torch.compile (costs a minute at the start).
     """
 
@@ -61,6 +64,7 @@ class VQAModule(LightningModule):
         init_from: str | None = None,
         vit_weights: str | None = None,
         freeze_vision: bool = False,
+        reading_weight: float = 0.0,
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -77,8 +81,10 @@ class VQAModule(LightningModule):
         self.vit_weights = vit_weights
         self.freeze_vision = freeze_vision
         self.named_at = 0
+        self.reading_weight = reading_weight
         self.compile_network = compile
         self.model: LatteVQA | None = None
+        self.reader = LetterReader(network.dim) if reading_weight else None
         self.tokenizer: Any = None
         self.forward_loss: Any = None
 
@@ -147,11 +153,25 @@ class VQAModule(LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         inputs = self._inputs(batch)
+        read = self._read_letters(batch, inputs)
         loss: Tensor = self.forward_loss(batch.answer, labels=batch.labels, **inputs).loss
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         real, padded = token_counts(batch, self.model.vision.count)  # type: ignore[union-attr]
         self.log("train/padding", 1 - real / padded, batch_size=len(batch))
-        return loss
+        return loss + self.reading_weight * read
+
+    def _read_letters(self, batch: Batch, inputs: dict[str, Any]) -> Tensor | float:
+        """The loss of naming letters; the images in `inputs` become the tokens it was read from."""
+        if self.reader is None:
+            return 0.0
+        assert self.model is not None
+        vision: Any = self.model.vision
+        image = inputs["images"] = vision(inputs["images"])
+        loss, right = self.reader(image, batch.letters, vision.patch)
+        self.log("train/reading", loss, batch_size=len(batch))
+        self.log("train/letters", right, prog_bar=True, batch_size=len(batch))
+        out: Tensor = loss
+        return out
 
     def validation_step(self, batch: Batch, _: int) -> None:
         self._evaluate(batch, "val")

@@ -148,6 +148,7 @@ def collator(
     def join(items: Sequence[Item]) -> Batch:
         pixels: dict[str, Tensor] = {}
         keys: dict[str, str | None] = {}
+        letters: dict[str, Tensor | None] = {}
         stored: dict[str, ImageTokens] = {}
         for example, image in items:
             name = example.image
@@ -158,7 +159,7 @@ def collator(
                 continue
             if isinstance(image, Missing):
                 image, keys[name] = image
-            pixels[name] = image
+            pixels[name], letters[name] = image, example.letters
         place = {name: index for index, name in enumerate([*pixels, *stored])}
         examples = [example for example, _ in items]
         known = all(example.answers for example in examples)  # not in every test split
@@ -170,7 +171,7 @@ def collator(
             [example.answers[0] for example in examples] if learn and known else None,
             examples,
         )
-        batch.keys = list(keys.values())
+        batch.keys, batch.letters = list(keys.values()), list(letters.values())
         batch.stored = join_tokens(list(stored.values())) if stored else None
         return batch
 

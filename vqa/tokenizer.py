@@ -7,13 +7,18 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>"}
+BYTES = 256 + len(SPECIAL)
+"""Tokens of a vocabulary of letters alone."""
 
 
 def train(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedTokenizerFast:
     """A byte-level BPE of at most `vocabulary` tokens; every text can be written with it.
 
     A space is put before each text, so that a word is the same token alone and inside a sentence.
+    With `vocabulary` at most BYTES every token is a byte, and no text is asked for.
     """
+    if vocabulary <= BYTES:
+        texts = ()
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()

@@ -15,6 +15,7 @@ of sroie_vqa, and answered in capitals as there.
 import random
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from vqa.pages import fonts as faces
 from vqa.pages import layouts as arrangements
 from vqa.pages.content import Content, Fact
 from vqa.pages.degrade import draw
+from vqa.pages.letters import letters
 from vqa.pages.scene import Scene
 from vqa.pages.setting import Print
 from vqa.pages.words import Words
@@ -55,6 +57,7 @@ class _Page:
         self.seed = seed
         self.print: Print | None = None
         self.pixels: Tensor | None = None
+        self.letters: Tensor | None = None
 
 
 class Dataset:
@@ -110,8 +113,10 @@ class Dataset:
         example = self._example(index, size)
         page = self._page(index, size)
         if page.pixels is None:
-            page.pixels = torch.from_numpy(np.ascontiguousarray(draw(self.scene(index, size))))
-        return example, page.pixels
+            scene = self.scene(index, size)
+            page.pixels = torch.from_numpy(np.ascontiguousarray(draw(scene)))
+            page.letters = letters(scene)
+        return replace(example, letters=page.letters), page.pixels
 
     def scene(self, index: int, size: int | None = None) -> Scene:
         """What `render` draws: texts and lines with their places, and the boxes of the evidence."""
