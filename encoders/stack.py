@@ -21,21 +21,23 @@ CHUNK = 8192
 class Block(nn.Module):
     """Pre-norm block: local mixing on patch grids (optional), a token mixer, an MLP; all residual.
 
-    The block knows *a* mixer, not which (`encoders.mixers` states the contract).
+    The block knows *a* mixer, not which (`encoders.mixers` states the contract). Without one a
+    patch sees its neighbours alone.
     """
 
     def __init__(
         self,
         dim: int,
-        mixer: nn.Module,
+        mixer: nn.Module | None,
         mlp_ratio: float = 4.0,
         dropout: float = 0.0,
         grid_conv: bool = False,
+        kernel: int = 3,
     ) -> None:
         super().__init__()
         hidden = round(dim * mlp_ratio)
-        self.local = GridConv(dim) if grid_conv else None
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.local = GridConv(dim, kernel) if grid_conv else None
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6) if mixer is not None else None
         self.mixer: Any = mixer
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = nn.Sequential(
@@ -53,7 +55,9 @@ class Block(nn.Module):
         """Bidirectional: `x` `[B, T, D]`, `mask` `[B, T]`; rows start with patch `grids`."""
         if self.local is not None and grids is not None:
             x = self.local(x, grids)
-        return self._finish(x, self.mixer(self.norm1(x), mask, places, grids))
+        if self.norm1 is not None:
+            x = x + self.dropout(self.mixer(self.norm1(x), mask, places, grids))
+        return self._finish(x)
 
     def causal(
         self,
@@ -62,12 +66,12 @@ class Block(nn.Module):
         state: Any = None,
         places: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
-        y, state = self.mixer.causal(self.norm1(x), mask, state, places)
-        return self._finish(x, y), state
+        y, state = self.mixer.causal(self._normed(x), mask, state, places)
+        return self._finish(x + self.dropout(y)), state
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        y, state = self.mixer.step(self.norm1(x), state)
-        return self._finish(x, y), state
+        y, state = self.mixer.step(self._normed(x), state)
+        return self._finish(x + self.dropout(y)), state
 
     def prefix(
         self, memory: Tensor, mask: Tensor | None = None, places: Tensor | None = None
@@ -75,14 +79,14 @@ class Block(nn.Module):
         """The state of a reader of `memory` `[B, S, D]`, which itself passes through no block."""
         state = None
         for span in spans(memory):
-            part = self.norm1(memory[:, span])
+            part = self._normed(memory[:, span])
             state = self.mixer.prefix(part, _cut(mask, span), _cut(places, span), state)
         return state
 
     def relevance(
         self, memory: Tensor, mask: Tensor | None, places: Tensor, state: Any, gradient: Any
     ) -> Tensor:
-        out: Tensor = self.mixer.relevance(self.norm1(memory), mask, places, state, gradient)
+        out: Tensor = self.mixer.relevance(self._normed(memory), mask, places, state, gradient)
         return out
 
     def stream_(self, x: Tensor, mask: Tensor | None, grids: Grids | None, places: Tensor) -> None:
@@ -90,29 +94,33 @@ class Block(nn.Module):
         if self.local is not None and grids is not None:
             self.local.stream_(x, grids)
         state = None
-        if self.mixer.reads:
+        if self.mixer is not None and self.mixer.reads:
             state = self.prefix(x, mask, places)
-        else:
-            x += self.mixer(self.norm1(x), mask, places, grids)
+        elif self.mixer is not None:
+            x += self.mixer(self._normed(x), mask, places, grids)
         for span in spans(x):
             part = x[:, span]
             if state is not None:
-                part += self.mixer.read(self.norm1(part), state, places[:, span])
+                part += self.mixer.read(self._normed(part), state, places[:, span])
             part += self.mlp(self.norm2(part))
 
-    def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
-        x = x + self.dropout(mixed)
+    def _normed(self, x: Tensor) -> Tensor:
+        assert self.norm1 is not None
+        out: Tensor = self.norm1(x)
+        return out
+
+    def _finish(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.dropout(self.mlp(self.norm2(x)))
         return out
 
 
 class Stack(nn.Module):
-    """`depth` blocks of one mixer and a final norm, bidirectional or `causal`.
+    """`depth` blocks of one mixer, or none, and a final norm, bidirectional or `causal`.
 
-    `latents` (Latte only) counts all heads together; `grid_conv` adds local mixing on the patch
-    grids that `forward` is told of. `places` `[B, T]` or `[B, T, 2]` (row, column) are the tokens'
-    positions, for mixers that turn by them; not given, real tokens are counted, onwards from
-    the states.
+    `latents` (Latte only) counts all heads together; `grid_conv` adds local mixing, `kernel`
+    patches wide, on the patch grids that `forward` is told of. `places` `[B, T]` or `[B, T, 2]`
+    (row, column) are the tokens' positions, for mixers that turn by them; not given, real tokens
+    are counted, onwards from the states.
     """
 
     def __init__(
@@ -121,10 +129,11 @@ class Stack(nn.Module):
         depth: int,
         heads: int,
         causal: bool = False,
-        mixer: str = "latte",
+        mixer: str | None = "latte",
         mlp_ratio: float = 4.0,
         dropout: float = 0.0,
         grid_conv: bool = False,
+        kernel: int = 3,
         **mixer_words: Any,
     ) -> None:
         super().__init__()
@@ -132,10 +141,11 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(
             Block(
                 dim,
-                mixers.create(mixer, dim, heads, **mixer_words),
+                mixers.create(mixer, dim, heads, **mixer_words) if mixer else None,
                 mlp_ratio,
                 dropout,
                 grid_conv,
+                kernel,
             )
             for _ in range(depth)
         )

@@ -80,7 +80,7 @@ def decode(
         x = block.norm1(whole)  # type: ignore[operator]
         seen = weights(block.mixer, x, real, places, causal=True)
         one = torch.ones_like(seen).requires_grad_()
-        whole = block._finish(whole, mix(block.mixer, x, places, seen * one))  # type: ignore[operator]
+        whole = block._finish(whole + mix(block.mixer, x, places, seen * one))  # type: ignore[operator]
         before, words = whole[:, :count] if scanned else before, whole[:, count:]
         ones.append(one)
         read.append(seen.detach())

@@ -45,7 +45,7 @@ def matrices(model: LatteVQA, image: Any) -> tuple[list[Tensor], list[Tensor]]:
         x = block.local(x, image.grids)  # type: ignore[operator, union-attr]
         normed = block.norm1(x)  # type: ignore[operator]
         seen = judge.weights(block.mixer, normed, image.mask, image.places, causal=False)
-        x = block._finish(x, judge.mix(block.mixer, normed, image.places, seen))  # type: ignore[operator]
+        x = block._finish(x + judge.mix(block.mixer, normed, image.places, seen))  # type: ignore[operator]
         of_encoder.append(seen[0].mean(0))
     assert ASKED.answer is not None
     words = model._words(ASKED.answer, 1)

@@ -14,9 +14,9 @@ SIZES = ((64, 64), (100, 30), (1, 5), (17, 90))
 close = torch.testing.assert_close
 
 
-def make(tile: int = 32, seed: int = 0) -> Encoder:
+def make(tile: int = 32, seed: int = 0, local: int = 0) -> Encoder:
     torch.manual_seed(seed)
-    encoder = Encoder(DIM, PATCH, width=16, depth=2, heads=2, latents=8, tile=tile)
+    encoder = Encoder(DIM, PATCH, width=16, depth=2, heads=2, latents=8, local=local, tile=tile)
     for module in encoder.stem.modules():
         if isinstance(module, nn.Conv2d):  # biases matter where padding meets them
             nn.init.normal_(module.bias)
@@ -29,10 +29,11 @@ def noise(height: int, width: int) -> Tensor:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("local", (0, 2))
 @pytest.mark.parametrize("tile", (8, 16, 128))
-def test_tokens_do_not_depend_on_the_tiles(tile: int) -> None:
+def test_tokens_do_not_depend_on_the_tiles(tile: int, local: int) -> None:
     images = [noise(*size) for size in SIZES]
-    expected, got = make()(images), make(tile)(images)
+    expected, got = make(local=local)(images), make(tile, local=local)(images)
     close(got.tokens, expected.tokens, rtol=0, atol=1e-5)
     assert (
         got.grids
@@ -55,8 +56,9 @@ def test_the_patch_embedding_is_that_of_the_whole_picture() -> None:
 
 
 @torch.no_grad()
-def test_a_batch_of_mixed_sizes_is_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = make()
+@pytest.mark.parametrize("local", (0, 2))
+def test_a_batch_of_mixed_sizes_is_each_alone(local: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = make(local=local)
     images = [noise(*size) for size in SIZES]
     expected = [encoder([image]).tokens[0] for image in images]
     monkeypatch.setattr(stack, "CHUNK", 40)
@@ -76,8 +78,26 @@ def test_a_pixel_is_seen_by_every_patch() -> None:
     assert (difference > 0).all()
 
 
-def test_gradients_reach_every_weight_and_learning_is_answering() -> None:
-    encoder = make()
+@torch.no_grad()
+def test_local_blocks_see_their_neighbours_alone() -> None:
+    """Two blocks of 5 x 5 patches before the Latte blocks: what they hand on reaches 4 patches."""
+    encoder, seen = make(local=2), []
+    assert encoder.local is not None
+    encoder.stack.stream_ = lambda x, *_: seen.append(x.clone()) or x  # type: ignore[method-assign,func-returns-value,assignment]
+    image = noise(128, 128)
+    changed = image.clone()
+    changed[:, 64, 64] ^= 255  # a corner of patch (8, 8): the next one's embedding misses it
+    for pixels in (image, changed):
+        encoder([pixels])
+    differs = ((seen[0] - seen[1]).abs().amax(-1) > 0).view(16, 16)
+    expected = torch.zeros(16, 16, dtype=torch.bool)
+    expected[4:13, 4:13] = True
+    assert torch.equal(differs, expected)
+
+
+@pytest.mark.parametrize("local", (0, 2))
+def test_gradients_reach_every_weight_and_learning_is_answering(local: int) -> None:
+    encoder = make(local=local)
     images = [noise(*size) for size in SIZES]
     out = encoder(images)
     with torch.no_grad():
@@ -97,8 +117,9 @@ def test_what_cannot_be_made_is_refused() -> None:
         make().load_vit("vit.safetensors")
 
 
-def test_features_and_map_are_the_encoder() -> None:
-    encoder, images = make(), [noise(70, 33), noise(16, 100)]
+@pytest.mark.parametrize("local", (0, 1))
+def test_features_and_map_are_the_encoder(local: int) -> None:
+    encoder, images = make(local=local), [noise(70, 33), noise(16, 100)]
     with torch.no_grad():
         whole, halves = encoder(images), encoder.map(encoder.features(images))
     assert torch.equal(halves.tokens, whole.tokens) and torch.equal(halves.mask, whole.mask)

@@ -14,7 +14,7 @@ class Vision:
     encoder: Literal["vit", "latte_vit"] = "vit"
     """vit: the words below; latte_vit: `latte_args` (no tiles, no overview)."""
     latte_args: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments of encoders/vision/latte_vit.py: patch, width, depth, heads, latents."""
+    """Keyword arguments of encoders/vision/latte_vit.py: patch, width, local, depth, ..."""
     vit: str = "vit_small_patch16_rope_224"
     """Name of a timm ViT. The default has rotary positions, so tiles may have any size."""
     vit_args: dict[str, Any] = field(

@@ -1,11 +1,14 @@
 """A ViT without tiles: bidirectional Latte blocks over all patches of the whole image.
 
 Softmax attention could not afford it: at 16k patches it takes a hundred times as long. What tells
-neighbours apart is the depth-wise convolution over the patch grid in each block. Only the patch
-embedding goes tile by tile, to bound its memory; its tokens do not depend on the tiles.
+neighbours apart is the depth-wise convolution over the patch grid in each block; `local` blocks
+that have nothing else may come first, for letters are to be read before they are compared.
+Only the patch embedding goes tile by tile, to bound its memory; its tokens do not depend on the
+tiles.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -19,8 +22,8 @@ from encoders.vision.stem import ConvStem
 
 
 class Encoder(nn.Module):
-    """Patches of `patch` pixels (a power of two) through `depth` Latte blocks of width `width`,
-    then a linear map to width `dim`.
+    """Patches of `patch` pixels (a power of two) through `local` blocks that see `kernel` patches
+    across, then `depth` Latte blocks, all of width `width`, then a linear map to width `dim`.
 
     `tile`: side in pixels of the pieces in which patches are embedded.
     """
@@ -37,6 +40,8 @@ class Encoder(nn.Module):
         heads: int = 3,
         latents: int = 192,
         mlp_ratio: float = 4.0,
+        local: int = 0,
+        kernel: int = 5,
         tile: int = 256,
         pixels_at_once: int = PIXELS_AT_ONCE,
     ) -> None:
@@ -46,9 +51,10 @@ class Encoder(nn.Module):
         self.patch, self.side, self.pixels_at_once = patch, tile // patch, pixels_at_once
         self.dim, self.width = dim, width
         self.stem = ConvStem(patch, width, tile)
-        self.stack = Stack(
-            width, depth, heads, latents=latents, mlp_ratio=mlp_ratio, grid_conv=True
-        )
+        same: dict[str, Any] = {"mlp_ratio": mlp_ratio, "grid_conv": True}
+        near = Stack(width, local, heads, mixer=None, kernel=kernel, **same) if local else None
+        self.local = near
+        self.stack = Stack(width, depth, heads, latents=latents, **same)
         self.project = nn.Linear(width, dim)
         mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
@@ -72,15 +78,18 @@ class Encoder(nn.Module):
     @property
     def trunk(self) -> nn.ModuleList:
         """What makes the features."""
-        return nn.ModuleList([self.stem, self.stack])
+        return nn.ModuleList([self.stem, *([self.local] if self.local else []), self.stack])
 
     def features(self, images: Sequence[Pixels], room: int = 0) -> ImageTokens:
         """What the blocks make of each patch, in their own width."""
         # The stem looks up and left, less than a patch far.
         sheet = Sheet(images, self.patch, self.side, False, room, halo=1)
         embedded = sheet.encode(self._embed, self.pixels_at_once, self.mean.dtype, self.mean.device)
-        read = self.stack if torch.is_grad_enabled() else self.stack.stream_
-        return embedded._replace(tokens=read(*embedded))
+        tokens = embedded.tokens
+        for stack in self.trunk[1:]:
+            read: Any = stack if torch.is_grad_enabled() else stack.stream_
+            tokens = read(tokens, *embedded[1:])
+        return embedded._replace(tokens=tokens)
 
     def map(self, image: ImageTokens) -> ImageTokens:
         """`features` as `forward` gives them, with their positions."""
