@@ -9,7 +9,9 @@ from vqa import datasets
 from vqa.__main__ import main
 from vqa.budget import Budget
 from vqa.evaluation import Settings, evaluate
+from vqa.evaluation.batches import batches
 from vqa.predictor import Predictor, Reading
+from vqa.questions import Sizes
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -95,6 +97,18 @@ def test_a_budget_is_kept_and_told(squares: Path, tiny: Path, tmp_path: Path) ->
     assert by_width[32]["scale"] == by_width[48]["scale"] == 1.0
     assert 0.4 < float(str(by_width[100]["scale"])) < 1.0
     assert max(int(str(row["tokens"])) for row in rows) <= 25
+
+
+def test_a_limit_of_memory_is_for_each_question(squares: Path, predictor: Predictor) -> None:
+    """So no other question's images and states are in memory beside it."""
+    data = datasets.create("jsonl", str(squares), "test")
+    examples = [data[index] for index in range(16)]
+    sizes = [
+        len(batch)
+        for budget in (Budget(max_memory=2**33), Budget(max_tokens=10_000))
+        for batch in batches(predictor, examples, Sizes(data), 8, budget)
+    ]
+    assert sizes[:16] == [1] * 16 and sum(sizes[16:]) == 16 and max(sizes[16:]) == 8
 
 
 def test_a_budget_reads_as_ask_does(squares: Path, predictor: Predictor, tmp_path: Path) -> None:

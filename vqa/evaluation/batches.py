@@ -23,12 +23,14 @@ def batches(
     """All questions in batches of similar sizes, in which an image with many stands once.
 
     They depend on nothing else than the arguments: not on processes, nor on what is done already.
+    A limit of memory is one for each question, so with one there is a question a batch.
     Raises BudgetError.
     """
+    together = batch_size if budget.max_memory is None else 1
     longest = _longest(predictor, examples, read, budget, top_k)
     pixels = [read.of(path, longest[path]) for path in read.images]
     order = sampler.by_size(read.images, pixels)
-    found = sampler.in_order(order, read.images, pixels, batch_size)
+    found = sampler.in_order(order, read.images, pixels, together)
     return [[(index, longest[read.images[index]]) for index in batch] for batch in found]
 
 
