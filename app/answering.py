@@ -4,36 +4,55 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from app.upload import at_page, path_of, told
+from app import evidence
+from app.upload import at_page, failure, path_of, told
 from vqa.predictor import Answer, Predictor, Reading
 
 TOP = 5
 """Answers shown with their probabilities."""
 
-Shown = tuple[str, dict[str, float] | None, str]
-"""The answer's text, the best answers' probabilities, the details."""
+Shown = tuple[str, dict[str, float] | None, str, Any]
+"""The answer's text, the best answers' probabilities, the details, a PIL image or None."""
 
 
 def answering(predictor: Predictor, reading: Reading) -> Callable[..., Iterator[Shown]]:
     """The function behind the page: what was uploaded and asked -> what is shown, over time."""
 
     def answer(
-        image: dict[str, Any] | None, question: str | None, page: float | None = 1
+        image: dict[str, Any] | None,
+        question: str | None,
+        page: float | None = 1,
+        show: bool | None = False,
     ) -> Iterator[Shown]:
         """Answers a question about an image, or about one page of a PDF or TIFF (the first if not
-        given): the answer's text, the most probable answers with their probabilities, and what
-        was read. The text grows while it is written."""
+        given): the answer's text, the most probable answers with their probabilities, what was
+        read, and, with `show`, a picture of where it was read. The text grows while it is written;
+        the picture comes last."""
         path = path_of(image)
-        chosen = at_page(reading, page)
-        yield "", None, "Reading the image ..."
+        chosen, where = at_page(reading, page), wanted(show)
+        yield "", None, "Reading the image ...", None
         with told(path):
-            for part in predictor.stream(path, str(question or ""), TOP, chosen):
+            for part in predictor.stream(path, str(question or ""), TOP, chosen, where):
                 if isinstance(part, Answer):
-                    yield part.answer, probabilities(part), details(part)
+                    found = part
                 else:
-                    yield part, None, "Writing the answer ..."
+                    yield part, None, "Writing the answer ...", None
+        shown = found.answer, probabilities(found), details(found)
+        yield *shown, None
+        if found.evidence is not None:
+            # The image is decoded once more for it: the answer does not wait.
+            picture, problem = evidence.drawing(path, chosen, found.evidence)
+            line = " · ".join(filter(None, (shown[2], problem)))
+            yield shown[0], shown[1], line, picture
 
     return answer
+
+
+def wanted(show: Any) -> bool:
+    """Whether to show where it was read, as a person or a program wrote it."""
+    if not isinstance(show, bool | None):
+        raise failure(f"show is true or false, not {show!r}; choose one of them")
+    return bool(show)
 
 
 def probabilities(answer: Answer) -> dict[str, float]:
@@ -45,11 +64,13 @@ def details(answer: Answer) -> str:
     """What was read to find the answer, in one line."""
     megapixels = answer.width * answer.height / 1e6
     size = f"{megapixels:,.1f}" if megapixels >= 1 else f"{megapixels:.2g}"
-    parts = (
+    parts = [
         f"image {answer.width:,} × {answer.height:,} pixels ({size} megapixels)",
         f"{answer.tokens:,} tokens",
         f"{answer.seconds:.2f} seconds",
         f"model {Path(answer.model).name or answer.model}",
         f"read {answer.read_at}",
-    )
+    ]
+    if answer.evidence is not None:
+        parts.append(evidence.line(answer.evidence))
     return " · ".join(parts)

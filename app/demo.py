@@ -1,10 +1,12 @@
 """The page and its API endpoint: a file and a question in, the answer as it is written out."""
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import BlockFunction
+from gradio.data_classes import APIInfo
 
 from app import preview
 from app.answering import TOP, answering
@@ -34,12 +36,34 @@ questions like the examples. For other images, train a model on yours and start 
 
 
 class Demo(gr.Blocks):
-    """Blocks whose endpoints may be called without the last values, also by a plain POST."""
+    """Blocks whose endpoints may be called without the last values, also by a plain POST.
+
+    What is missing is the function's own default, not what the page begins with: programs pay for
+    no drawing that they did not ask for.
+    """
 
     def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
-        """Fills in what is missing, as Gradio's clients do; a POST for images has no page."""
-        inputs += [getattr(part, "value", None) for part in block_fn.inputs[len(inputs) :]]
+        inputs += _defaults(block_fn)[len(inputs) :]
         super().validate_inputs(block_fn, inputs)
+
+    def get_api_info(self, *arguments: Any, **options: Any) -> APIInfo:
+        """As Gradio has it, with these defaults, which its clients fill in themselves."""
+        info = super().get_api_info(*arguments, **options)
+        for block_fn in self.fns.values():
+            endpoint = info["named_endpoints"].get(f"/{block_fn.api_name}")
+            if endpoint:
+                defaults = _defaults(block_fn)
+                for parameter, default in zip(endpoint["parameters"], defaults, strict=True):
+                    parameter["parameter_default"] = default
+        return info
+
+
+def _defaults(block_fn: BlockFunction) -> list[Any]:
+    """Of the function's arguments; None where there is none."""
+    if block_fn.fn is None:
+        return []
+    arguments = signature(block_fn.fn).parameters.values()
+    return [None if each.default is each.empty else each.default for each in arguments]
 
 
 def build(predictor: Predictor, reading: Reading = NATIVE) -> gr.Blocks:
@@ -51,16 +75,16 @@ def build(predictor: Predictor, reading: Reading = NATIVE) -> gr.Blocks:
             with gr.Column(min_width=360):
                 with gr.Column(elem_id="image"):
                     image, page, picture = _uploads()
-                question, ask = _asking()
+                question, show, ask = _asking()
             with gr.Column(min_width=360):
                 outputs = _outputs()
         examples = _examples()
         if predictor.name == "bundled":
             gr.Markdown(BUNDLED_NOTE)
-        _show(reading, image, picture, page)
+        _preview(reading, image, picture, page)
         event: dict[str, Any] = {
             "fn": answering(predictor, reading),
-            "inputs": [image, question, page],
+            "inputs": [image, question, page, show],
             "outputs": outputs,
             # Gradio would copy the file and refuse numbers in its own words.
             "preprocess": False,
@@ -91,16 +115,17 @@ def _uploads() -> tuple[gr.File, gr.Number, gr.Image]:
     return file, page, picture
 
 
-def _asking() -> tuple[gr.Textbox, gr.Button]:
+def _asking() -> tuple[gr.Textbox, gr.Checkbox, gr.Button]:
     question = gr.Textbox(
         label="Question",
         placeholder="What do you want to know?",
         elem_id="question",
     )
-    return question, gr.Button("Ask", variant="primary", elem_id="ask")
+    show = gr.Checkbox(True, label="Show where it was read", elem_id="show")
+    return question, show, gr.Button("Ask", variant="primary", elem_id="ask")
 
 
-def _outputs() -> list[gr.Textbox | gr.Label | gr.Markdown]:
+def _outputs() -> list[gr.Textbox | gr.Label | gr.Markdown | gr.Image]:
     return [
         gr.Textbox(label="Answer", interactive=False, elem_id="answer"),
         gr.Label(
@@ -110,6 +135,14 @@ def _outputs() -> list[gr.Textbox | gr.Label | gr.Markdown]:
             elem_id="probabilities",
         ),
         gr.Markdown(label="Details", elem_id="details"),
+        gr.Image(
+            label="Where it was read: red, framed where strongest",
+            interactive=False,
+            buttons=["fullscreen"],
+            height=320,
+            alt_text="where the answer was read, as a heat map with a frame on the image",
+            elem_id="evidence",
+        ),
     ]
 
 
@@ -129,7 +162,7 @@ def example(index: int) -> tuple[str, str, int]:
     return str(EXAMPLES / name), question, 1
 
 
-def _show(reading: Reading, file: gr.File, picture: gr.Image, page: gr.Number) -> None:
+def _preview(reading: Reading, file: gr.File, picture: gr.Image, page: gr.Number) -> None:
     """Whatever file is there, its first page is shown; then the page that is written."""
     event: dict[str, Any] = {
         "preprocess": False,

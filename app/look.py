@@ -13,7 +13,13 @@ CSS = """
 .gradio-container { width: 100%; max-width: 1120px !important; margin: 0 auto !important; }
 
 /* A small image is shown large. */
-#preview .image-frame img { width: 100%; height: 100%; object-fit: contain; padding: 0.5rem; }
+#preview .image-frame img, #evidence .image-frame img {
+  width: 100%; height: 100%; object-fit: contain; padding: 0.5rem;
+}
+#evidence .image-frame img { padding-top: 2.2rem; } /* clear of its label */
+
+/* It takes no room until there is something to show. */
+#evidence:not(:has(img)) { display: none; }
 
 #answer textarea { font-size: 1.5rem; font-weight: 600; line-height: 1.4; }
 #details * { font-size: 0.9rem; opacity: 0.9; }

@@ -1,6 +1,7 @@
 """A page of what was uploaded, small enough for the browser, and how many pages there are."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -26,7 +27,14 @@ class Preview(NamedTuple):
 
 
 def load(path: str, reading: Reading) -> Preview:
-    """A page of a file, its longer side at most SIDE pixels.
+    """A page of a file, its longer side at most SIDE pixels. Raises what `opened` does."""
+    with opened(path, reading) as picture:
+        return Preview(picture.within(SIDE)[:].permute(1, 2, 0).numpy(), picture.pages)
+
+
+@contextmanager
+def opened(path: str, reading: Reading) -> Iterator[images.Picture]:
+    """A page of a file, to be looked at.
 
     Raises ImageError as `vqa.images.open` does, and ValueError where decoding the page would take
     more memory than `reading.budget` has.
@@ -39,7 +47,7 @@ def load(path: str, reading: Reading) -> Preview:
                 f"{path} takes {needed:,} bytes of memory to decode, over the budget of {most:,} "
                 "bytes; crop it"
             )
-        return Preview(picture.within(SIDE)[:].permute(1, 2, 0).numpy(), picture.pages)
+        yield picture
 
 
 def of_file(reading: Reading) -> Callable[[dict[str, Any] | None], Updates]:

@@ -16,7 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from app.demo import build, serve
 from vqa.predictor import Predictor
 
-WIDTH, HEIGHT = 1200, 860
+WIDTH, HEIGHT = 1200, 908
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -59,6 +59,7 @@ def photograph(url: str, image: Path, question: str, out: Path) -> None:
             driver.find_element(By.ID, "ask").click()
             details = driver.find_element(By.ID, "details")
             wait.until(lambda _: re.search(r"\d seconds", details.text))
+            wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "#evidence img"))
             driver.execute_script("document.activeElement.blur()")
             driver.save_screenshot(str(out))
         finally:

@@ -85,7 +85,8 @@ def ask(
     client: Client, path: Path | None, question: str, *page: Any
 ) -> tuple[str, dict[str, Any], str]:
     image = handle_file(str(path)) if path else None
-    answer, label, line = client.predict(image, question, *page, api_name="/answer")
+    answer, label, line, picture = client.predict(image, question, *page, api_name="/answer")
+    assert picture is None  # not asked for
     return answer, label, line
 
 
@@ -152,7 +153,7 @@ def test_the_answer_grows_while_it_is_written(client: Client, pictures: Path) ->
     job = client.submit(handle_file(str(pictures / "exif.jpg")), ASKED, api_name="/answer")
     final = job.result()
     outputs = job.outputs()
-    texts = [text for text, _, _ in outputs[:-1]]
+    texts = [text for text, *_ in outputs[:-1]]
     assert len(texts) > 3 and outputs[-1] == final
     lengths = [len(text) for text in texts]
     assert lengths == sorted(lengths)
@@ -246,8 +247,9 @@ def test_only_answer_is_public(client: Client) -> None:
     assert list(api["named_endpoints"]) == ["/answer"] and not api["unnamed_endpoints"]
     endpoint = api["named_endpoints"]["/answer"]
     parameters = endpoint["parameters"]
-    assert [p["parameter_name"] for p in parameters] == ["image", "question", "page"]
-    assert [p["parameter_default"] for p in parameters] == [None, None, 1]
+    assert [p["parameter_name"] for p in parameters] == ["image", "question", "page", "show"]
+    assert [p["parameter_default"] for p in parameters] == [None, None, 1, False]
+    assert [p["parameter_has_default"] for p in parameters] == [False, False, True, True]
 
 
 def test_files_of_the_server_cannot_be_asked_about(url: str, pictures: Path) -> None:
@@ -305,14 +307,20 @@ def test_details_of_a_large_image() -> None:
     )
 
 
-def test_the_app_knows_the_predictor_only() -> None:
+DOORS = ("vqa.images", "vqa.predictor", "vqa.evidence", "vqa.evidence_picture")
+
+
+def test_the_app_knows_the_predictor_and_pictures_only() -> None:
     for file in (ROOT / "app").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names += [f"{node.module}.{alias.name}" for alias in node.names]
             for name in names:
-                known = {"app", "gradio", "vqa.images", "vqa.predictor"} | sys.stdlib_module_names
+                doors = {
+                    f"vqa.{n}" for n in ("images", "predictor", "evidence", "evidence_picture")
+                }
+                known = {"app", "gradio"} | doors | sys.stdlib_module_names
                 first, _, rest = name.partition(".")
                 door = f"{first}.{rest.split('.')[0]}"
                 assert first in known or door in known, f"{file.name}: {name}"

@@ -80,12 +80,25 @@ def wait_for_file(driver: webdriver.Chrome, name: str) -> None:
     )
 
 
-def previewed(driver: webdriver.Chrome, width: int, height: int) -> None:
-    """Waits until a picture of this size, in pixels, is shown of the file."""
+def pictured(driver: webdriver.Chrome, place: str, width: int, height: int) -> None:
+    """Waits until a picture of this size, in pixels, is seen in the element with this id."""
     size = "return arguments[0].naturalWidth + 'x' + arguments[0].naturalHeight"
     WebDriverWait(driver, 30, ignored_exceptions=[StaleElementReferenceException]).until(
-        lambda d: d.execute_script(size, find(d, "#preview img")) == f"{width}x{height}"
+        lambda d: (
+            d.execute_script(size, find(d, f"#{place} img")) == f"{width}x{height}"
+            and find(d, f"#{place} img").is_displayed()
+        )
     )
+
+
+def previewed(driver: webdriver.Chrome, width: int, height: int) -> None:
+    """Waits until the file is shown as a picture of this size."""
+    pictured(driver, "preview", width, height)
+
+
+def shown_where(driver: webdriver.Chrome, width: int, height: int) -> None:
+    """Waits until it is shown, on a picture of this size, where the answer was read."""
+    pictured(driver, "evidence", width, height)
 
 
 def fill(driver: webdriver.Chrome, image: Path, question: str) -> WebElement:
@@ -120,8 +133,26 @@ def test_a_person_asks(driver: webdriver.Chrome, predictor: Predictor, tmp_path:
     fill(driver, tmp_path / "noise.png", ASKED)
     previewed(driver, 120, 90)
     assert not driver.find_elements(By.CSS_SELECTOR, "#page input")
+    assert not find(driver, "#evidence").is_displayed()
     find(driver, "#ask").click()
     check_answer(driver, predictor, tmp_path / "noise.png", ASKED)
+    shown_where(driver, 120, 90)
+
+
+def test_where_it_was_read_is_shown_only_if_wanted(
+    driver: webdriver.Chrome, predictor: Predictor, tmp_path: Path
+) -> None:
+    Image.new("RGB", (64, 48), "blue").save(tmp_path / "blue.png")
+    fill(driver, tmp_path / "blue.png", ASKED).send_keys(Keys.ENTER)
+    shown_where(driver, 64, 48)
+    assert "strongest at pixels" in find(driver, "#details").text
+    find(driver, "#show input").click()
+    find(driver, "#ask").click()
+    wait_for(driver, "#details", "read at full size$")
+    check_answer(driver, predictor, tmp_path / "blue.png", ASKED)
+    assert not driver.find_elements(By.CSS_SELECTOR, "#evidence img")
+    assert not find(driver, "#evidence").is_displayed()
+    find(driver, "#show input").click()
 
 
 def test_enter_asks_too(driver: webdriver.Chrome, predictor: Predictor, tmp_path: Path) -> None:
@@ -138,6 +169,7 @@ def test_a_click_on_an_example_asks_it(driver: webdriver.Chrome, predictor: Pred
     check_answer(driver, predictor, EXAMPLES / name, question)
     assert find(driver, "#question textarea").get_property("value") == question
     previewed(driver, 64, 64)
+    shown_where(driver, 64, 64)
 
 
 def test_a_page_of_a_pdf_is_chosen(
@@ -155,6 +187,7 @@ def test_a_page_of_a_pdf_is_chosen(
     previewed(driver, 70, 40)
     box.send_keys(Keys.ENTER)
     check_answer(driver, predictor, path, ASKED, page=2)
+    shown_where(driver, 70, 40)
     find(driver, "#page input").send_keys(Keys.CONTROL, "a", Keys.NULL, "3")
     wait_for(driver, "[data-testid=toast-body]", "two.pdf has no page 3; choose 1 to 2")
     assert not driver.find_elements(By.CSS_SELECTOR, "#preview img")
