@@ -67,7 +67,7 @@ def _veil(evidence: Evidence, shown: tuple[int, int], size: tuple[int, int]) -> 
 
 def _frame(drawing: Image.Image, box: tuple[float, ...]) -> None:
     pen = ImageDraw.Draw(drawing)
-    line = max(2, max(drawing.size) // 400)
+    line = max(1, max(drawing.size) // 400)
     left, top, right, bottom = (round(edge) for edge in box)
     right, bottom = max(left, right - 1), max(top, bottom - 1)
     for inset, colour in zip((0, line), FRAME, strict=True):
