@@ -8,10 +8,8 @@ import gradio as gr
 from app.preview import opened
 from app.upload import told
 from vqa import evidence_picture
-from vqa.evidence import Evidence
+from vqa.evidence import NOWHERE, Evidence
 from vqa.predictor import Reading
-
-NOTHING = "no part of the image made this answer more probable"
 
 _log = logging.getLogger(__name__)
 
@@ -19,7 +17,7 @@ _log = logging.getLogger(__name__)
 def line(evidence: Evidence) -> str:
     """The strongest part of it in pixels, and how much the image said at all."""
     if evidence.box is None:
-        return NOTHING
+        return NOWHERE
     left, top, right, bottom = evidence.box
     share = round(100 * evidence.share)
     return (

@@ -37,7 +37,7 @@ class Block(nn.Module):
         super().__init__()
         hidden = round(dim * mlp_ratio)
         self.local = GridConv(dim, kernel) if grid_conv else None
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6) if mixer is not None else None
+        self.norm1: Any = nn.LayerNorm(dim, eps=1e-6) if mixer is not None else None
         self.mixer: Any = mixer
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = nn.Sequential(
@@ -55,7 +55,7 @@ class Block(nn.Module):
         """Bidirectional: `x` `[B, T, D]`, `mask` `[B, T]`; rows start with patch `grids`."""
         if self.local is not None and grids is not None:
             x = self.local(x, grids)
-        if self.norm1 is not None:
+        if self.mixer is not None:
             x = x + self.dropout(self.mixer(self.norm1(x), mask, places, grids))
         return self._finish(x)
 
@@ -66,11 +66,11 @@ class Block(nn.Module):
         state: Any = None,
         places: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
-        y, state = self.mixer.causal(self._normed(x), mask, state, places)
+        y, state = self.mixer.causal(self.norm1(x), mask, state, places)
         return self._finish(x + self.dropout(y)), state
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        y, state = self.mixer.step(self._normed(x), state)
+        y, state = self.mixer.step(self.norm1(x), state)
         return self._finish(x + self.dropout(y)), state
 
     def prefix(
@@ -79,14 +79,14 @@ class Block(nn.Module):
         """The state of a reader of `memory` `[B, S, D]`, which itself passes through no block."""
         state = None
         for span in spans(memory):
-            part = self._normed(memory[:, span])
+            part = self.norm1(memory[:, span])
             state = self.mixer.prefix(part, _cut(mask, span), _cut(places, span), state)
         return state
 
     def relevance(
         self, memory: Tensor, mask: Tensor | None, places: Tensor, state: Any, gradient: Any
     ) -> Tensor:
-        out: Tensor = self.mixer.relevance(self._normed(memory), mask, places, state, gradient)
+        out: Tensor = self.mixer.relevance(self.norm1(memory), mask, places, state, gradient)
         return out
 
     def stream_(self, x: Tensor, mask: Tensor | None, grids: Grids | None, places: Tensor) -> None:
@@ -97,17 +97,12 @@ class Block(nn.Module):
         if self.mixer is not None and self.mixer.reads:
             state = self.prefix(x, mask, places)
         elif self.mixer is not None:
-            x += self.mixer(self._normed(x), mask, places, grids)
+            x += self.mixer(self.norm1(x), mask, places, grids)
         for span in spans(x):
             part = x[:, span]
             if state is not None:
-                part += self.mixer.read(self._normed(part), state, places[:, span])
+                part += self.mixer.read(self.norm1(part), state, places[:, span])
             part += self.mlp(self.norm2(part))
-
-    def _normed(self, x: Tensor) -> Tensor:
-        assert self.norm1 is not None
-        out: Tensor = self.norm1(x)
-        return out
 
     def _finish(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.dropout(self.mlp(self.norm2(x)))

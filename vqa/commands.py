@@ -117,8 +117,10 @@ def export(
 
 
 def _where(evidence: "Evidence") -> str:
+    from vqa.evidence import NOWHERE
+
     if evidence.box is None:
-        return "no part of the image made this answer more probable"
+        return NOWHERE
     left, top, right, bottom = evidence.box
     return (
         f"read from pixels {left} to {right} across and {top} to {bottom} down; "

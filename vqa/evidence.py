@@ -15,6 +15,9 @@ from vqa.images import shrunk_size
 Box = tuple[int, int, int, int]
 """left, top, right, bottom in pixels; right and bottom are the first pixels outside."""
 
+NOWHERE = "no part of the image made this answer more probable"
+"""What people are told of evidence without a box."""
+
 
 @dataclass(frozen=True)
 class Evidence:
