@@ -54,8 +54,8 @@ class Batch:
         images = [image.to(device) if isinstance(image, Tensor) else image for image in self.images]
         stored = self.stored
         if stored is not None:
-            tokens, mask, grids, places = stored
-            stored = ImageTokens(tokens.to(device), mask.to(device), grids, places.to(device))
+            moved = (part.to(device) if isinstance(part, Tensor) else part for part in stored)
+            stored = ImageTokens(*moved)
         letters = [None if each is None else each.to(device) for each in self.letters]
         of_images = {"images": images, "stored": stored, "letters": letters}
         return Batch(**{**vars(self), **move, **of_images})

@@ -11,10 +11,12 @@ class Vision:
     """The image encoder: a timm ViT over tiles, or Latte blocks over all patches; both at native
     resolution."""
 
-    encoder: Literal["vit", "latte_vit"] = "vit"
-    """vit: the words below; latte_vit: `latte_args` (no tiles, no overview)."""
+    encoder: Literal["vit", "latte_vit", "glyphs"] = "vit"
+    """vit: the words below; latte_vit: `latte_args`; glyphs, for print: `glyph_args`."""
     latte_args: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of encoders/vision/latte_vit.py: patch, width, local, depth, ..."""
+    glyph_args: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of encoders/vision/glyphs.py: ink, keep, local, ..."""
     vit: str = "vit_small_patch16_rope_224"
     """Name of a timm ViT. The default has rotary positions, so tiles may have any size."""
     vit_args: dict[str, Any] = field(
@@ -31,8 +33,8 @@ class Vision:
     """Embed patches by small convolutions: learns faster from scratch; off for pretrained ViTs."""
 
     def __post_init__(self) -> None:
-        if self.encoder not in ("vit", "latte_vit"):
-            raise ValueError(f"encoder must be vit or latte_vit, not {self.encoder!r}")
+        if self.encoder not in ("vit", "latte_vit", "glyphs"):
+            raise ValueError(f"encoder must be vit, latte_vit or glyphs, not {self.encoder!r}")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,9 @@ class Network:
     a rule, for with fewer it learns to find things later. Attention has none."""
     encoder_depth: int = 4
     """Bidirectional blocks that read [image ; question]."""
+    question_depth: int = 0
+    """Blocks over the question alone that see `kernel` tokens across, before it is read with the
+    image: they make words of letters."""
     decoder_depth: int = 2
     """Causal blocks that write the answer."""
     mlp_ratio: float = 4.0
@@ -65,7 +70,9 @@ class Network:
     decoder_args: dict[str, Any] = field(default_factory=dict)
     """More keyword arguments of `decoder_mixer`."""
     grid_conv: bool = True
-    """A depth-wise 3x3 convolution over the patch grid before each mixer of the encoder."""
+    """A depth-wise convolution over the patch grid before each mixer of the encoder."""
+    kernel: int = 3
+    """Patches across of that convolution."""
     dropout: float = 0.0
     """Dropout after each mixer and MLP."""
     question: Literal["encoder", "decoder"] = "encoder"
@@ -78,7 +85,12 @@ class Network:
     carry: bool = False
     """With the question in the decoder: each answer token also bears the sum of the question's
     tokens as they left the decoder, mapped: what the asked word has read of the image reaches the
-    answer without being looked for among the patches, and is learned far sooner (docs/log.md)."""
+    answer without being looked for among the patches, and is learned far sooner (docs/log.md).
+    With find: as they left the encoder."""
+    find: bool = False
+    """With the question in the encoder: the tokens that hold the answer are marked, learned from
+    boxes where the data has them, and the decoder reads these alone, in order, and the question
+    (encoders/finder.py)."""
 
     @property
     def writes(self) -> str:
@@ -88,8 +100,12 @@ class Network:
     def __post_init__(self) -> None:
         if self.decoder_args and self.decoder_mixer is None:
             raise ValueError("decoder_args are for a decoder_mixer, and none is given")
-        if self.carry and self.question != "decoder":
+        if self.find and self.question != "encoder":
+            raise ValueError("find is for a question in the encoder: set question to encoder")
+        if self.carry and self.question != "decoder" and not self.find:
             raise ValueError("carry is for a question in the decoder: set question to decoder")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, not {self.kernel}")
         if self.dim % 4 or self.dim % self.heads:
             raise ValueError(f"dim {self.dim} must be divisible by 4 and by heads {self.heads}")
         for name, known in (

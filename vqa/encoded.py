@@ -44,8 +44,8 @@ class Encoded:
         """Bytes in memory."""
         if isinstance(self.memory, StateCache):
             return self.memory.nbytes()
-        tokens, mask, _, places = self.memory
-        return tokens.nbytes + mask.nbytes + places.nbytes
+        tokens, mask, _, places, pitch = self.memory
+        return tokens.nbytes + mask.nbytes + places.nbytes + pitch.nbytes
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file; a file of that name is replaced when all is written."""
@@ -80,8 +80,8 @@ class Encoded:
 
 def _tensors(memory: Encoding) -> tuple[dict[str, Tensor], list[Any]]:
     if isinstance(memory, ImageTokens):
-        tokens, mask, grids, places = memory
-        return {"tokens": tokens, "mask": mask, "places": places}, grids
+        named = memory._asdict()
+        return named, named.pop("grids")
     named = {
         # A copy, for layers may share one tensor, and a file may not.
         f"{layer}.{name}": part.clone(memory_format=torch.contiguous_format)
@@ -94,7 +94,7 @@ def _tensors(memory: Encoding) -> tuple[dict[str, Tensor], list[Any]]:
 def _memory(tensors: dict[str, Tensor], grids: list[Any], model: LatteVQA) -> Encoding:
     if grids:
         shapes = [tuple(Grid(*grid) for grid in row) for row in grids]
-        return ImageTokens(tensors["tokens"], tensors["mask"], shapes, tensors["places"])
+        return ImageTokens(grids=shapes, **tensors)
     blocks: list[Any] = list(model.decoder.blocks)
     kinds = [block.mixer.state for block in blocks]
     return StateCache(

@@ -1,5 +1,6 @@
 """Where in the image an answer was read: a heat map over its patches, a box and a point."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d
 
 from encoders.tiling import Grid
+from encoders.vision.sheet import ImageTokens
 from vqa.encoded import Source
-from vqa.images import shrunk_size
 
 Box = tuple[int, int, int, int]
 """left, top, right, bottom in pixels; right and bottom are the first pixels outside."""
@@ -46,17 +47,15 @@ class Evidence:
         return {"box": box, "peak": peak, "share": self.share}
 
 
-def locate(relevance: Tensor, grids: tuple[Grid, ...], source: Source, patch: int) -> Evidence:
-    """The evidence of one image, read in patches of `patch` pixels.
+def locate(relevance: Tensor, image: ImageTokens, source: Source) -> Evidence:
+    """The evidence of the only image of `image`.
 
-    `relevance` `[N]` of its tokens: those of the patches of `grids`, the image's own and that of
+    `relevance` `[N]` of its tokens: those of the patches of its grids, the image's own and that of
     its overview, and perhaps others after them.
     """
-    heat = _heat(relevance.detach().float().cpu(), grids)
-    read = shrunk_size(
-        source.height, source.width, round(source.scale * max(source.height, source.width))
-    )
-    size = patch * source.width / read[1], patch * source.height / read[0]
+    down, across = image.pitch[0].tolist()
+    size = across * source.width, down * source.height
+    heat = _heat(relevance.detach().float().cpu(), image, Grid(_whole(down), _whole(across)))
     if not float(heat.max()) > 0:
         return Evidence(heat.numpy(), size, None, None)
     mixed = _with_neighbours(heat)
@@ -71,11 +70,23 @@ def locate(relevance: Tensor, grids: tuple[Grid, ...], source: Source, patch: in
     return Evidence(heat.numpy(), size, (peak[0], peak[1]), (left, top, right, bottom))
 
 
-def _heat(relevance: Tensor, grids: tuple[Grid, ...]) -> Tensor:
-    """The patches' relevance on the image's grid; an overview's is spread over what it shows."""
-    whole, start = grids[0], grids[0].size
-    heat = relevance[:start].view(whole)
-    for small in grids[1:]:
+def _whole(pitch: float) -> int:
+    """Patches across a side of which each is a share of `pitch`."""
+    return max(1, math.ceil(1 / pitch - 1e-3))
+
+
+def _heat(relevance: Tensor, image: ImageTokens, whole: Grid) -> Tensor:
+    """The patches' relevance on the whole image's grid; an overview's is spread over what it shows.
+
+    Of an image of which not all patches are read, the others have none.
+    """
+    own, *others = image.grids[0]
+    start = own.size
+    row, column = image.places[0, :start].long().cpu().unbind(1)
+    heat = torch.zeros(whole)
+    at = row.clamp(0, whole.rows - 1), column.clamp(0, whole.columns - 1)
+    heat.index_put_(at, relevance[:start], accumulate=True)
+    for small in others:
         view = relevance[start : start + small.size].view(small)
         down, across = (_overlap(*sides) for sides in zip(whole, small, strict=True))
         heat = heat + down @ view @ across.T

@@ -56,8 +56,14 @@ def sequence(model: LatteVQA, images: Sequence[Pixels] | ImageTokens, batch: Bat
 def read(model: LatteVQA, images: Sequence[Pixels] | ImageTokens, batch: Batch) -> Read:
     """`model.read` of one question an image, with the tokens kept."""
     memory = sequence(model, images, batch)
-    memory = memory._replace(tokens=model._fuse(*memory))
+    if model.finder is not None:
+        memory, _ = model.find(memory, batch.question_mask)
+    else:
+        memory = memory._replace(tokens=model._fuse(*memory[:4]))
     states = model._take_in(memory.tokens, memory.mask, memory.places)
+    if model.finder is not None:
+        words = memory.tokens[:, -batch.question.shape[1] :]
+        states.carried = model._carried(words, batch.question_mask)
     if model.network.question == "encoder":
         return Read(memory, states, states)
     return Read(memory, states, model.asked(states, batch.question, batch.question_mask))
@@ -71,7 +77,7 @@ def relevance(model: LatteVQA, found: Read, batch: Batch) -> Relevance:
     decoder's layers and heads. Encoders are taken to leave what a patch shows at its place.
     """
     gradients, of_words = _gradients(model, found.states, batch)
-    memory, real, grids, places = found.memory
+    memory, real, grids, places, _ = found.memory
     scanned = model.network.memory == "sequence"
     states = found.states.states
     of_memory = model.decoder.relevance(memory, real, places, states, gradients, scanned)
@@ -89,7 +95,7 @@ def _gradients(model: LatteVQA, states: StateCache, batch: Batch) -> tuple[State
     assert batch.answer is not None and batch.labels is not None
     with torch.inference_mode(False), torch.enable_grad():  # clones can be differentiated
         leaves = [type(state)(*map(_leaf, state)) for state in states.states]
-        after = StateCache(leaves)
+        after = StateCache(leaves, carried=states.carried)
         with _values(model) as values:
             if model.network.question == "decoder":
                 after = model.asked(after, batch.question.clone(), batch.question_mask.clone())

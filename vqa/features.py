@@ -24,6 +24,7 @@ from vqa import fingerprint
 from vqa.config import Network
 
 _SETTLED = 2 * 10**9  # ns; a younger file may change again within one tick of its time stamps
+_TENSORS = ("tokens", "places", "pitch")
 _BROKEN = (SafetensorError, OSError, KeyError, TypeError, ValueError)
 
 
@@ -70,24 +71,26 @@ class Features:
         try:
             with safe_open(self._path(key), "pt") as file:
                 words = json.loads(file.metadata()["features"])
-                tokens, places = file.get_tensor("tokens"), file.get_tensor("places")
+                tokens, places, pitch = (file.get_tensor(name) for name in _TENSORS)
             grids = [Grid(*grid) for grid in words["grids"]]
         except _BROKEN:
             return None
-        if words != _words(key, grids, tokens, places):
+        if words != _words(key, grids, tokens, places, pitch):
             return None
         mask = torch.ones(1, len(tokens), dtype=torch.bool)
-        return ImageTokens(tokens[None], mask, [tuple(grids)], places[None])
+        return ImageTokens(tokens[None], mask, [tuple(grids)], places[None], pitch[None])
 
     def put(self, key: str, image: ImageTokens) -> None:
         """Keeps a batch of one by that name; the file is replaced when all is written.
 
         Raises ValueError, in one sentence, where the disk does not take it.
         """
-        tokens = image.tokens[0].detach().cpu().contiguous()
-        places = image.places[0].cpu().contiguous()
-        words = _words(key, image.grids[0], tokens, places)
-        content = save({"tokens": tokens, "places": places}, {"features": json.dumps(words)})
+        parts = [
+            part[0].detach().cpu().contiguous() for part in (image.tokens, image.places, image.pitch)
+        ]
+        words = _words(key, image.grids[0], *parts)
+        named = dict(zip(_TENSORS, parts, strict=True))
+        content = save(named, {"features": json.dumps(words)})
         path = self._path(key)
         part = path.with_suffix(f".{uuid4().hex}.part")
         try:
@@ -148,18 +151,17 @@ def join_tokens(parts: Sequence[ImageTokens], order: Sequence[int] | None = None
         torch.cat([part.mask for part in wide]),
         [grids for part in wide for grids in part.grids],
         torch.cat([part.places for part in wide]),
+        torch.cat([part.pitch for part in wide]),
     )
     if order is None or list(order) == list(range(len(joined.grids))):
         return joined
-    rows = torch.tensor(order, device=joined.tokens.device)
-    tokens, mask, grids, places = joined
-    return ImageTokens(tokens[rows], mask[rows], [grids[row] for row in order], places[rows])
+    return joined.rows(order)
 
 
-def _words(key: str, grids: Sequence[Grid], tokens: Tensor, places: Tensor) -> dict[str, Any]:
+def _words(key: str, grids: Sequence[Grid], *parts: Tensor) -> dict[str, Any]:
     """What a file says of itself; a file that says anything else than its content is broken."""
     shapes = [list(grid) for grid in grids]
     checksum = zlib.crc32(json.dumps(shapes).encode())
-    for part in (tokens, places):
+    for part in parts:
         checksum = zlib.crc32(part.view(torch.uint8).numpy().data, checksum)
     return {"key": key, "grids": shapes, "checksum": checksum}

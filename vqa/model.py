@@ -11,11 +11,12 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from encoders.pixels import Pixels
+from encoders.finder import Finder, finding_loss
 from encoders.position import count_places, next_place, sine
 from encoders.stack import Stack, States, spans
 from encoders.text import TokenEmbedding
 from encoders.tiling import Grid
-from encoders.vision import latte_vit, vit
+from encoders.vision import glyphs, latte_vit, vit
 from encoders.vision.sheet import ImageTokens
 from vqa import checkpoint
 from vqa.batch import IGNORE
@@ -46,7 +47,14 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         self.kind = nn.Parameter(torch.zeros(2, network.dim))  # question, answer
         reads = _mixer(network, network.mixer, network.mixer_args)
         size = (network.dim, network.encoder_depth, network.heads)
-        self.encoder = Stack(*size, grid_conv=network.grid_conv, **reads)
+        conv: dict[str, Any] = {"grid_conv": network.grid_conv, "kernel": network.kernel}
+        self.encoder = Stack(*size, **conv, **reads)
+        self.spelling = None
+        if network.question_depth:
+            size = (network.dim, network.question_depth, network.heads)
+            words = {"mlp_ratio": network.mlp_ratio, "kernel": network.kernel}
+            self.spelling = Stack(*size, mixer=None, grid_conv=True, **words)
+        self.finder = Finder(network.dim) if network.find else None
         own = network.decoder_args if network.decoder_mixer else network.mixer_args
         size = (network.dim, network.decoder_depth, network.heads)
         self.decoder = Stack(*size, causal=True, **_mixer(network, network.writes, own))
@@ -90,26 +98,74 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         them; `question` int and `question_mask` bool `[B, Tq]`; question i is about image
         `image_index[i]` (default: i).
         """
+        return self._read(images, question, question_mask, image_index)[0]
+
+    def _read(
+        self,
+        images: Sequence[Pixels] | Encoding,
+        question: Tensor,
+        question_mask: Tensor,
+        image_index: Tensor | None,
+        marks: Tensor | None = None,
+    ) -> tuple[StateCache, Tensor | None]:
+        """`read`, and with marks the loss of finding them."""
         index = torch.arange(_count(images)) if image_index is None else image_index
         if len(index) != len(question):
             raise ValueError(f"{len(question)} questions but {len(index)} image numbers")
         if self.network.question == "decoder":
             cache = images if isinstance(images, StateCache) else self.encode(images)
             assert isinstance(cache, StateCache)
-            return self.asked(cache.select(index.to(question.device)), question, question_mask)
+            known = cache.select(index.to(question.device))
+            return self.asked(known, question, question_mask), None
         assert not isinstance(images, StateCache)
         memory = self.sequence(images, question, question_mask, index)
-        return self._take_in(self._fuse(*memory), memory.mask, memory.places)
+        if self.finder is None:
+            return self._take_in(self._fuse(*memory[:4]), memory.mask, memory.places), None
+        found, logits = self.find(memory, question_mask, marks)
+        cache = self._take_in(found.tokens, found.mask, found.places)
+        words = found.tokens[:, -question.shape[1] :]
+        cache.carried = self._carried(words, question_mask)
+        if marks is None:
+            return cache, None
+        return cache, finding_loss(logits, marks, memory.mask[:, : logits.shape[1]])
+
+    def find(
+        self, memory: ImageTokens, question_mask: Tensor, marks: Tensor | None = None
+    ) -> tuple[ImageTokens, Tensor]:
+        """Of `memory` (of `sequence`) what holds the answer, then the question; and all logits."""
+        assert self.finder is not None
+        start = memory.tokens.shape[1] - question_mask.shape[1]
+        shown, real = memory.tokens[:, :start].clone(), memory.mask[:, :start]
+        read = self._fuse(*memory[:4])
+        logits = self.finder(read[:, :start])
+        chosen = self.finder.chosen(logits, real, marks)
+        tokens, mask, which = self.finder.pick(read[:, :start], shown, chosen)
+        places = memory.places[:, :start].gather(1, which.unsqueeze(-1).expand(-1, -1, 2))
+        grids = [(Grid(1, count),) for count in mask.sum(1).tolist()]
+        found = ImageTokens(
+            torch.cat([tokens, read[:, start:]], 1),
+            torch.cat([mask, question_mask], 1),
+            grids,
+            torch.cat([places, memory.places[:, start:]], 1),
+            memory.pitch,
+        )
+        return found, logits
 
     def asked(self, cache: StateCache, question: Tensor, question_mask: Tensor) -> StateCache:
         """What the decoder knows of images, `cache`, and one question each, which is read in it."""
-        hidden, states = self.decoder.scan(self._words(question, 0), question_mask, cache.states)
+        words = self._question(question, question_mask)
+        hidden, states = self.decoder.scan(words, question_mask, cache.states)
+        return StateCache(states, carried=self._carried(hidden, question_mask))
+
+    def _carried(self, words: Tensor, mask: Tensor) -> Tensor | None:
+        """What answers bear of the question, its words being read as `words` `[B, T, D]`."""
         if self.carry is None:
-            return StateCache(states)
-        total = (hidden * question_mask.unsqueeze(-1)).sum(1)
-        count = question_mask.sum(1, keepdim=True).clamp(min=1).to(hidden.dtype)
+            return None
+        total = (words * mask.unsqueeze(-1)).sum(1)
+        count = mask.sum(1, keepdim=True).clamp(min=1).to(words.dtype)
         # Over the root of their number: as much variance as one word, whatever the number.
-        return StateCache(states, carried=self.carry(total / count.sqrt()))
+        carried: Tensor = self.carry(total / count.sqrt())
+        return carried
 
     def sequence(
         self,
@@ -127,14 +183,14 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             image = images.with_room(room)
         else:
             image = self.vision(images, room=room)
-        tokens, mask, grids, places = _rows(image, index.to(question.device))
-        start, words = tokens.shape[1] - room, self._words(question, 0)
+        tokens, mask, grids, places, pitch = _rows(image, index)
+        start, words = tokens.shape[1] - room, self._question(question, question_mask)
         tokens[:, start:] = words.to(tokens.dtype)
         # Positions count on after the image: text has row and column alike.
         text = count_places(words, question_mask, next_place(places, mask))
         places[:, start:] = text.unsqueeze(-1)
         mask[:, start:] = question_mask
-        return ImageTokens(tokens, mask, grids, places)
+        return ImageTokens(tokens, mask, grids, places, pitch)
 
     def _fuse(
         self, tokens: Tensor, mask: Tensor, grids: list[tuple[Grid, ...]], places: Tensor
@@ -152,6 +208,14 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             part = memory[:, span], mask[:, span], states, places[:, span]
             states = self.decoder.scan(*part)[1]
         return StateCache(states or [])
+
+    def _question(self, question: Tensor, mask: Tensor) -> Tensor:
+        words = self._words(question, 0)
+        if self.spelling is None:
+            return words
+        strips = [(Grid(1, count),) for count in mask.sum(1).tolist()]
+        spelt: Tensor = self.spelling(words, mask, strips)
+        return spelt
 
     def _words(self, tokens: Tensor, kind: int, start: int = 0) -> Tensor:
         """Embedded text `[B, T, D]`; its positions count from `start`."""
@@ -171,6 +235,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         question: Tensor | None = None,
         question_mask: Tensor | None = None,
         image_index: Tensor | None = None,
+        marks: Tensor | None = None,
         **_: Any,
     ) -> CausalLMOutputWithPast:
         """Logits `[B, T, vocabulary]` of the token after each of the answer tokens `input_ids`
@@ -178,11 +243,13 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
 
         They continue `past_key_values`, or what is read of `images` and `question` now. With
         `labels`
-        `[B, T]` (IGNORE = left out) the mean cross-entropy is in `loss`.
+        `[B, T]` (IGNORE = left out) the mean cross-entropy is in `loss`; with `marks` int `[B, N]`
+        of the image tokens (encoders/finder.py), of a network that finds, that of finding too.
         """
-        cache = past_key_values
+        cache, finding = past_key_values, None
         if cache is None:
-            cache = self.read(images, question, question_mask, image_index)  # type: ignore[arg-type]
+            asked: Any = (images, question, question_mask, image_index)
+            cache, finding = self._read(*asked, marks)
         words = self._words(input_ids, 1, cache.length)
         if cache.carried is not None:
             words = words + cache.carried.unsqueeze(1)
@@ -197,6 +264,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             loss = cross_entropy(
                 logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE
             )
+            loss = loss if finding is None else loss + finding
         after = StateCache(states, cache.length + input_ids.shape[1], cache.carried)
         return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=after)
 
@@ -247,20 +315,18 @@ def _mixer(network: Network, name: str, more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _vision(words: Vision, dim: int) -> Any:
+    if words.encoder == "glyphs":
+        return glyphs.Encoder(dim, **words.glyph_args)
     if words.encoder == "latte_vit":
         return latte_vit.Encoder(dim, **words.latte_args)
     return vit.Encoder(dim, words.vit, words.vit_args, words.tile, words.overview, words.conv_stem)
 
 
-def _rows(
-    image: ImageTokens, index: Tensor
-) -> tuple[Tensor, Tensor, list[tuple[Grid, ...]], Tensor]:
-    """Tokens, mask, grids and places of image `index[b]` for each row b, free to be written to."""
+def _rows(image: ImageTokens, index: Tensor) -> ImageTokens:
+    """Image `index[b]` for each row b, its tokens free to be written to."""
     numbers = index.tolist()
-    if numbers == list(range(len(image.grids))):  # no copy of what may be most of the memory
-        return image.tokens, image.mask, image.grids, image.places
-    grids = [image.grids[number] for number in numbers]
-    return image.tokens[index], image.mask[index], grids, image.places[index]
+    # No copy of what may be most of the memory.
+    return image if numbers == list(range(len(image.grids))) else image.rows(numbers)
 
 
 def build(network: Network, tokenizer: Any) -> LatteVQA:

@@ -20,6 +20,7 @@ from vqa import tokenizer as tokenizers
 from vqa.batch import Batch
 from vqa.config import Network
 from vqa.features import Features, join_tokens, of_vision
+from vqa.marking import marks_of
 from vqa.model import LatteVQA, build
 from vqa.questions import token_counts
 from vqa.reading import LetterReader
@@ -154,6 +155,7 @@ class VQAModule(LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         inputs = self._inputs(batch)
         read = self._read_letters(batch, inputs)
+        self._mark(batch, inputs)
         loss: Tensor = self.forward_loss(batch.answer, labels=batch.labels, **inputs).loss
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         real, padded = token_counts(batch, self.model.vision.count)  # type: ignore[union-attr]
@@ -172,6 +174,17 @@ class VQAModule(LightningModule):
         self.log("train/letters", right, prog_bar=True, batch_size=len(batch))
         out: Tensor = loss
         return out
+
+    def _mark(self, batch: Batch, inputs: dict[str, Any]) -> None:
+        """Adds which image tokens hold the answer, of a network that is to find them."""
+        assert self.model is not None
+        if self.model.finder is None:
+            return
+        vision: Any = self.model.vision
+        image = inputs["images"]
+        if not isinstance(image, ImageTokens):
+            image = inputs["images"] = vision(image)
+        inputs["marks"] = marks_of(batch.examples, image, inputs["image_index"])
 
     def validation_step(self, batch: Batch, _: int) -> None:
         self._evaluate(batch, "val")

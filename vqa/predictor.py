@@ -301,7 +301,7 @@ class Predictor:
     def _locate(self, kept: Read, question: str, answer: str, source: Source) -> Evidence:
         batch = collate([], [0], [question], self.tokenizer, [answer]).to(self.model.device)
         found = evidence_reading.relevance(self.model, kept, batch)
-        return locate(found.patches[0], kept.memory.grids[0], source, self.model.vision.patch)
+        return locate(found.patches[0], kept.memory, source)
 
     def _encode(
         self, image: ImageSource, picture: Picture, source: Source, reading: Reading

@@ -88,7 +88,7 @@ class Encoder(nn.Module):
         tokens = embedded.tokens
         for stack in self.trunk[1:]:
             read: Any = stack if torch.is_grad_enabled() else stack.stream_
-            tokens = read(tokens, *embedded[1:])
+            tokens = read(tokens, *embedded[1:4])
         return embedded._replace(tokens=tokens)
 
     def map(self, image: ImageTokens) -> ImageTokens:

@@ -26,18 +26,28 @@ class ImageTokens(NamedTuple):
 
     `tokens` `[B, N, D]`; `mask` bool `[B, N]`, True = real; `grids[b]`: the patch grids that the
     tokens of image b are made of, in order: the image itself, then its overview where it has one;
-    `places` `[B, N, 2]`: row and column of each patch in the image, in patches.
+    `places` `[B, N, 2]`: row and column of each patch in the image, in patches; `pitch` `[B, 2]`:
+    height and width of a patch as shares of the image's.
     """
 
     tokens: Tensor
     mask: Tensor
     grids: list[tuple[Grid, ...]]
     places: Tensor
+    pitch: Tensor
 
     def with_room(self, room: int) -> "ImageTokens":
         """A copy with `room` free tokens after the longest image."""
-        padded = (pad(part, (0, 0, 0, room)) for part in (self.tokens, self.places))
-        return ImageTokens(next(padded), pad(self.mask, (0, room)), self.grids, next(padded))
+        tokens, places = (pad(part, (0, 0, 0, room)) for part in (self.tokens, self.places))
+        mask = pad(self.mask, (0, room))
+        return self._replace(tokens=tokens, mask=mask, places=places)
+
+    def rows(self, numbers: Sequence[int]) -> "ImageTokens":
+        """A copy: the images of these numbers, in this order, each as often as it is named."""
+        index = torch.tensor(list(numbers), device=self.tokens.device)
+        grids = [self.grids[number] for number in numbers]
+        tokens, mask, _, places, pitch = self
+        return ImageTokens(tokens[index], mask[index], grids, places[index], pitch[index])
 
 
 class Tiles(NamedTuple):
@@ -99,6 +109,7 @@ class Sheet:
         self.grids = [
             parts_of(image.shape[1], image.shape[2], patch, side, overview) for image in images
         ]
+        self.pitch = [(patch / image.shape[1], patch / image.shape[2]) for image in images]
         self.lengths = [sum(grid.size for grid in shapes) for shapes in self.grids]
         self.width = max(self.lengths) + room
         self.parts = [
@@ -132,7 +143,8 @@ class Sheet:
         lengths = torch.tensor(self.lengths, device=device)
         mask = torch.arange(self.width, device=device) < lengths[:, None]
         shape = (len(self.grids), self.width, -1)
-        return ImageTokens(tokens.view(shape), mask, self.grids, places.view(shape))
+        pitch = torch.tensor(self.pitch, device=device)
+        return ImageTokens(tokens.view(shape), mask, self.grids, places.view(shape), pitch)
 
     def _batches(
         self, at_once: int, dtype: torch.dtype, device: torch.device, full: bool

@@ -37,6 +37,9 @@ class Example:
     """What a multiple-choice question offers."""
     meta: Mapping[str, Any] | None = None
     """What the data set's own report needs besides."""
+    evidence: tuple[tuple[float, float, float, float], ...] = ()
+    """Boxes around what the answer is read from, where that is known: left, top, right and bottom
+    as shares of the image's width and height."""
     letters: Tensor | None = dataclasses.field(default=None, compare=False, repr=False)
     """What the image shows in print, where a `Rendered` data set knows: code point, row and column
     in pixels of each letter's middle, int32 `[n, 3]`."""

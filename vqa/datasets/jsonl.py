@@ -2,7 +2,8 @@
 
 One JSON object a line: question_id (integer or string, unique in the file), image (path relative
 to the folder), question, answers (list of accepted strings), and, if present, split (must be the
-file's name) and meta (an object; by option, keys of it are the answer type and the question type).
+file's name) and meta (an object; by option, keys of it are the answer type and the question type;
+its `boxes`, or `box`, in pixels, with `width` and `height` of the image, are the evidence).
 Other keys and blank lines are ignored. Other splits are other files: `dev.jsonl` is the split
 `dev`. Metric: the option `metric`, a name in vqa.metrics.
 """
@@ -90,7 +91,10 @@ def _example(
     answers, meta = _answers(row["answers"]), row.get("meta")
     first, second = (_kind(meta, key) for key in types)
     image = _image(row["image"], root)
-    return Example(identity, image, question, answers, first, second, meta=meta)
+    found = _evidence(meta if isinstance(meta, dict) else {})
+    return Example(
+        identity, image, question, answers, first, second, meta=meta, evidence=found
+    )
 
 
 def _parse(raw: bytes) -> dict:
@@ -126,6 +130,22 @@ def _image(value: object, root: str) -> str:
     if not os.path.isfile(path):
         raise DataError(f"image file {path} does not exist")
     return path
+
+
+def _evidence(meta: dict) -> tuple[tuple[float, float, float, float], ...]:
+    """Boxes of meta as shares of the image's sides; none where it has no sizes."""
+    boxes = meta.get("boxes") or ([meta["box"]] if meta.get("box") else [])
+    sides = [meta.get("width"), meta.get("height")] * 2
+    if not boxes or not all(type(side) in (int, float) and side > 0 for side in sides):
+        return ()
+    if not all(isinstance(box, list) and len(box) == 4 for box in boxes):
+        raise DataError(f"meta.boxes must be lists of left, top, right and bottom, not {boxes!r}")
+    try:
+        return tuple(
+            tuple(float(end) / side for end, side in zip(box, sides, strict=True)) for box in boxes
+        )
+    except (TypeError, ValueError):
+        raise DataError(f"meta.boxes must hold numbers, not {boxes!r}") from None
 
 
 def _kind(meta: object, key: str | None) -> str | None:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from encoders.vision.sheet import ImageTokens
 from vqa.datasets import DataError, Example
 from vqa.datasets._generated import check_options, chosen
 from vqa.metrics import exact_match
@@ -32,6 +33,7 @@ from vqa.pages.degrade import draw
 from vqa.pages.letters import letters
 from vqa.pages.scene import Scene
 from vqa.pages.setting import Print
+from vqa.pages.type_case import TypeCase
 from vqa.pages.words import Words
 
 COUNTS = {"train": 20_000, "val": 1_000, "test": 1_000}
@@ -58,6 +60,7 @@ class _Page:
         self.print: Print | None = None
         self.pixels: Tensor | None = None
         self.letters: Tensor | None = None
+        self.tokens: ImageTokens | None = None
 
 
 class Dataset:
@@ -65,7 +68,8 @@ class Dataset:
 
     `size` is the longer side of a page in pixels. `kinds` and `layouts`, a list or one string with
     commas, are names of vqa.pages.asking.KINDS and vqa.pages.layouts.ALL. `fonts` is packages or
-    builtin. `questions` that follow each other are about the same page. `root` and `skip_bad` mean
+    builtin. `questions` that follow each other are about the same page. `type_case`: a file of
+    letters' features; pages then come as tokens of a frozen image encoder, not as pixels. `root` and `skip_bad` mean
     nothing here. Raises DataError.
     """
 
@@ -84,6 +88,7 @@ class Dataset:
         seed: int = 0,
         fonts: str = "packages",
         questions: int = 1,
+        type_case: str | None = None,
     ) -> None:
         check_options("pages", split, COUNTS, count, size=size, seed=seed, questions=questions)
         if not 1 <= questions <= MOST_QUESTIONS:
@@ -97,6 +102,7 @@ class Dataset:
         self.layouts = chosen("pages", "layout", layouts, arrangements.ALL)
         self.families = faces.families(fonts, split == "test")
         self.together = questions
+        self.case = TypeCase(type_case) if type_case else None
         self._pages: OrderedDict[tuple[int, int], _Page] = OrderedDict()
         self._weights(size)
 
@@ -107,13 +113,26 @@ class Dataset:
         """The question and its answer; `image` is a name, not a file. Nothing is set or drawn."""
         return self._example(index, self.size)
 
-    def render(self, index: int, size: int | None = None) -> tuple[Example, Tensor]:
-        """Example `index` on a page of `size` pixels: uint8 [3, H, W]. Raises DataError."""
+    def render(self, index: int, size: int | None = None) -> tuple[Example, Tensor | ImageTokens]:
+        """Example `index` on a page of `size` pixels: uint8 [3, H, W], or the tokens of a type case.
+
+        Raises DataError.
+        """
         size = size or self.size
         example = self._example(index, size)
-        page = self._page(index, size)
+        page, scene = self._page(index, size), self.scene(index, size)
+        sides = (scene.width, scene.height) * 2
+        boxes = tuple(
+            tuple(end / side for end, side in zip(box, sides, strict=True)) for box in scene.evidence
+        )
+        example = replace(example, evidence=boxes)
+        if self.case is not None:
+            if page.tokens is None:
+                rng = random.Random(f"{page.seed}/case")
+                size_of = scene.height, scene.width, scene.em
+                page.tokens = self.case.set(letters(scene), *size_of, rng)
+            return example, page.tokens
         if page.pixels is None:
-            scene = self.scene(index, size)
             page.pixels = torch.from_numpy(np.ascontiguousarray(draw(scene)))
             page.letters = letters(scene)
         return replace(example, letters=page.letters), page.pixels

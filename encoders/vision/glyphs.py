@@ -1,0 +1,141 @@
+"""Print alone: the cells of a page in which a letter stands, as a text recogniser sees them.
+
+Empty paper becomes no tokens, so a page has about as many as it has letters. They come line by
+line, as one strip: a convolution over their `grids` mixes each with those before and after it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+
+from encoders.pixels import Pixels
+from encoders.position import sine_grid
+from encoders.stack import Stack
+from encoders.tiling import Grid
+from encoders.vision.glyph_trunk import CELL, REACH, WIDTH, Trunk
+from encoders.vision.reading_order import reading_order
+from encoders.vision.page_view import View, look, view_of
+from encoders.vision.sheet import ImageTokens
+
+_UNIT = 16
+"""Sides of what the trunk reads are multiples of it, in pixels."""
+
+
+class Encoder(nn.Module):
+    """Pages looked at so that their ink covers about `ink` pixels (encoders/vision/page_view.py).
+
+    `local` blocks see `kernel` letters across. `least` and `most`: pixels of the page at that scale; `keep`: how probable a letter must be;
+    `tokens`: how many an image has at most, the most probable; `band`: pixels that are read
+    together, to bound the memory.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        ink: int = 360_000,
+        least: int = 1_400_000,
+        most: int = 3_200_000,
+        local: int = 2,
+        kernel: int = 7,
+        mlp_ratio: float = 3.0,
+        keep: float = 0.3,
+        tokens: int = 4096,
+        band: int = 2**22,
+    ) -> None:
+        super().__init__()
+        self.ink, self.least, self.most = ink, least, most
+        self.keep, self.tokens, self.band = keep, tokens, band
+        self.patch, self.dim, self.width = CELL, dim, WIDTH
+        self.trunk = Trunk()
+        self.project = nn.Linear(WIDTH, dim)
+        words: dict[str, Any] = {"mlp_ratio": mlp_ratio, "grid_conv": True, "kernel": kernel}
+        self.local = Stack(dim, local, 1, mixer=None, **words) if local else None
+
+    def load_vit(self, weights: str) -> None:
+        """The trunk's weights, as benchmarks/glyph_weights.py writes them. Raises ValueError."""
+        try:
+            self.trunk.load_state_dict(load_file(weights))
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"{weights} has no weights of a glyph trunk ({error})") from None
+
+    def count(self, height: int, width: int) -> int:
+        """How many tokens an image of `height x width` pixels becomes at most."""
+        return self.tokens
+
+    def view(self, image: Pixels) -> View:
+        """The part of `image` that is read, and how large."""
+        return view_of(image, self.ink, self.least, self.most, _UNIT)
+
+    def forward(self, images: Sequence[Pixels], room: int = 0) -> ImageTokens:
+        """`images`: uint8 RGB `[3, H, W]` in [0, 255], each of its own size.
+
+        `room` tokens stay free after those of the longest image, for words to be put in.
+        """
+        return self.map(self.features(images, room))
+
+    def features(self, images: Sequence[Pixels], room: int = 0) -> ImageTokens:
+        """What the trunk makes of the cells with letters; places are those in the whole page."""
+        found = [self._read(image) for image in images]
+        width = max(len(at) for _, at, _ in found) + room
+        tokens = found[0][0].new_zeros(len(found), width, WIDTH)
+        places = tokens.new_zeros(len(found), width, 2)
+        mask = torch.zeros(len(found), width, dtype=torch.bool, device=tokens.device)
+        for row, (cells, at, _) in enumerate(found):
+            tokens[row, : len(at)], places[row, : len(at)], mask[row, : len(at)] = cells, at, True
+        grids = [(Grid(1, len(at)),) for _, at, _ in found]
+        pitch = tokens.new_tensor([pitch for _, _, pitch in found])
+        return ImageTokens(tokens, mask, grids, places, pitch)
+
+    def map(self, image: ImageTokens) -> ImageTokens:
+        """`features` as `forward` gives them, with their positions, counted from the first."""
+        beyond = image.places.masked_fill(~image.mask.unsqueeze(-1), torch.inf)
+        places = image.places - beyond.amin(1, keepdim=True)
+        tokens = self.project(image.tokens)
+        tokens = tokens + sine_grid(places.flatten(0, 1), self.dim).view_as(tokens).to(tokens.dtype)
+        tokens = tokens.masked_fill(~image.mask.unsqueeze(-1), 0)
+        if self.local is not None:
+            tokens = self.local(tokens, image.mask, image.grids, image.places)
+            tokens = tokens.masked_fill(~image.mask.unsqueeze(-1), 0)
+        return image._replace(tokens=tokens)
+
+    def _read(self, image: Pixels) -> tuple[Tensor, Tensor, tuple[float, float]]:
+        """Features `[n, 384]`, places `[n, 2]` and pitch of the letters of an image, at least one."""
+        view = self.view(image)
+        page = look(image, view).to(self.project.weight.device)
+        cells, odds = self._cells(page)
+        chance = odds.sigmoid()
+        # Of neighbours above each other only one holds the middle of a letter.
+        best = max_pool2d(chance[None], (5, 1), 1, (2, 0))[0]
+        chosen = ((chance > self.keep) & (chance == best)).flatten()
+        order = torch.where(chosen, chance.flatten(), -1.0).topk(min(self.tokens, chosen.numel()))
+        number = order.indices[order.values > 0].sort().values
+        if not len(number):
+            number = odds.flatten().argmax(0, keepdim=True)
+        columns = cells.shape[1]
+        at = [divmod(each, columns) for each in number.tolist()]
+        number = number[reading_order(at)]
+        corner = torch.tensor([view.top // CELL, view.left // CELL], device=number.device)
+        places = torch.stack([number // columns, number % columns], 1) + corner
+        side = CELL / view.scale
+        pitch = side / image.shape[1], side / image.shape[2]
+        return cells.flatten(0, 1)[number], places.to(cells.dtype), pitch
+
+    def _cells(self, page: Tensor) -> tuple[Tensor, Tensor]:
+        """What the trunk finds on the page, band by band."""
+        _, height, width = page.shape
+        rows = max(_UNIT, self.band // width // _UNIT * _UNIT)
+        if height <= rows or torch.is_grad_enabled():
+            whole: tuple[Tensor, Tensor] = self.trunk(page)
+            return whole
+        bands = []
+        for top in range(0, height, rows):
+            first, last = max(0, top - REACH), min(height, top + rows + REACH)
+            start = (top - first) // CELL
+            end = start + (min(height, top + rows) - top) // CELL
+            bands.append([part[start:end] for part in self.trunk(page[:, first:last])])
+        features, odds = (torch.cat(parts) for parts in zip(*bands, strict=True))
+        return features, odds

@@ -1,0 +1,123 @@
+"""How large a page is to be looked at, and which part of it: from where its ink is.
+
+A scan may be mostly empty paper, and its print four pixels high or eighty. What is inked takes about
+the same area per letter whatever the page, so that area tells the scale at which letters are read.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from encoders.pixels import Pixels, shrink
+
+_COARSE = 1024
+"""Longer side in pixels of the small picture in which ink is looked for."""
+_STEP = 8
+"""Side in its pixels of the squares that are inked or not."""
+_CONTRAST = 24
+"""Least difference between the lightest and the darkest pixel of an inked square."""
+_MARGIN = 1
+"""Squares around the ink that are read besides."""
+LARGEST = 4.0
+"""How much a page may be enlarged."""
+
+
+class View(NamedTuple):
+    """The part of an image that is read, in pixels of the image at `scale`; a multiple of `unit`."""
+
+    scale: float
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def view_of(image: Pixels, ink: int, least: int, most: int, unit: int) -> View:
+    """The part of `image` with ink in it, at a scale at which the ink covers `ink` pixels.
+
+    At that scale the whole image has no less than `least` pixels (unless it would be enlarged for
+    that alone), and the part no more than `most`. Sides are multiples of `unit` pixels.
+    """
+    _, tall, wide = image.shape
+    shrunk = min(1.0, _COARSE / max(tall, wide))
+    small = shrink(image, max(1, round(tall * shrunk)), max(1, round(wide * shrunk)))
+    inked = _inked(small.mean(0))
+    rows, columns = _extent(inked.sum(1)), _extent(inked.sum(0))
+    square = _STEP / shrunk  # side in pixels of the image
+    area = tall * wide
+    scale = math.sqrt(ink / max(1.0, float(inked.sum()) * square**2))
+    scale = min(max(scale, min(1.0, math.sqrt(least / area))), LARGEST)
+    part = (rows[1] - rows[0]) * (columns[1] - columns[0]) * square**2
+    scale = min(scale, math.sqrt(most / part))
+    step = square * scale / unit
+    top, bottom = _ends(rows, step, math.ceil(tall * scale / unit))
+    left, right = _ends(columns, step, math.ceil(wide * scale / unit))
+    return View(scale, top * unit, left * unit, (bottom - top) * unit, (right - left) * unit)
+
+
+def look(image: Pixels, view: View) -> Tensor:
+    """What `view` shows of `image`: fp32 `[3, height, width]` in [0, 255]; white beyond its edges."""
+    _, tall, wide = image.shape
+    # The pixels of the image that the part shows, and the size they then have.
+    ends = [
+        (int(start / view.scale), min(whole, math.ceil((start + length) / view.scale)))
+        for start, length, whole in (
+            (view.top, view.height, tall),
+            (view.left, view.width, wide),
+        )
+    ]
+    (top, bottom), (left, right) = ends
+    size = [max(1, round((end - start) * view.scale)) for start, end in ends]
+    cut = _Part(image, top, left, bottom - top, right - left)
+    if view.scale < 1:
+        found = shrink(cut, *size)
+    else:
+        whole = cut[:, :, :].float().unsqueeze(0)
+        found = interpolate(whole, size, mode="bicubic", antialias=False).squeeze(0)
+    page = torch.full((3, view.height, view.width), 255.0, device=found.device)
+    rows, columns = min(size[0], view.height), min(size[1], view.width)
+    page[:, :rows, :columns] = found[:, :rows, :columns].clamp(0, 255)
+    return page
+
+
+class _Part:
+    """A rectangle of an image, itself an image."""
+
+    def __init__(self, image: Pixels, top: int, left: int, height: int, width: int) -> None:
+        self.image, self.top, self.left = image, top, left
+        self.shape = (3, height, width)
+
+    def __getitem__(self, piece: tuple[slice, slice, slice], /) -> Tensor:
+        channels, rows, columns = piece
+        first, last, _ = rows.indices(self.shape[1])
+        start, end, _ = columns.indices(self.shape[2])
+        across = slice(self.left + start, self.left + end)
+        return self.image[channels, self.top + first : self.top + last, across]
+
+
+def _inked(grey: Tensor) -> Tensor:
+    """Which squares have ink: fp32 `[rows, columns]`, 0 or 1."""
+    rows, columns = (max(1, side // _STEP) for side in grey.shape)
+    part = grey[: rows * _STEP, : columns * _STEP]
+    squares = part.unflatten(0, (rows, -1)).unflatten(2, (columns, -1))
+    contrast = squares.amax((1, 3)) - squares.amin((1, 3))
+    strong = contrast.flatten().kthvalue(max(1, int(0.98 * contrast.numel()))).values
+    return (contrast > max(_CONTRAST, 0.35 * float(strong))).float()
+
+
+def _extent(counts: Tensor) -> tuple[int, int]:
+    """The first and one after the last of `counts` that are more than a speck; all if none is."""
+    found = (counts >= 3).nonzero().flatten()
+    if not len(found):
+        return 0, len(counts)
+    last = int(found[-1]) + 1 + _MARGIN
+    # Squares at the end that are not whole belong to the last.
+    return max(0, int(found[0]) - _MARGIN), len(counts) + 1 if last >= len(counts) else last
+
+
+def _ends(extent: tuple[int, int], step: float, whole: int) -> tuple[int, int]:
+    first = int(extent[0] * step)
+    return first, max(first + 1, min(whole, math.ceil(extent[1] * step)))
