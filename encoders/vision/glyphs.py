@@ -42,7 +42,7 @@ class Encoder(nn.Module):
         local: int = 2,
         kernel: int = 7,
         mlp_ratio: float = 3.0,
-        keep: float = 0.3,
+        keep: float = 0.5,
         tokens: int = 4096,
         band: int = 2**22,
     ) -> None:
@@ -108,8 +108,9 @@ class Encoder(nn.Module):
         page = look(image, view).to(self.project.weight.device)
         cells, odds = self._cells(page)
         chance = odds.sigmoid()
-        # Of neighbours above each other only one holds the middle of a letter.
-        best = max_pool2d(chance[None], (5, 1), 1, (2, 0))[0]
+        # Of neighbours only one holds the middle of a letter: the leftmost of those alike.
+        chance = chance - 1e-7 * torch.arange(chance.shape[1], device=chance.device)
+        best = max_pool2d(chance[None], (5, 3), 1, (2, 1))[0]
         chosen = ((chance > self.keep) & (chance == best)).flatten()
         order = torch.where(chosen, chance.flatten(), -1.0).topk(min(self.tokens, chosen.numel()))
         number = order.indices[order.values > 0].sort().values

@@ -21,8 +21,12 @@ from vqa.datasets import DataError
 
 HEIGHTS = 28.0, 52.0
 """Pixels of an em where the encoder reads it, from and to."""
-LOST = 0.02
+LOST = 0.05
 """Share of letters that the encoder does not see."""
+GHOSTS = 0.1
+"""Share of letters beside which it sees another that is none."""
+GHOST = 0
+"""The code point of these in the file."""
 
 
 class TypeCase:
@@ -55,7 +59,11 @@ class TypeCase:
         cells: dict[tuple[int, int], int] = {}
         for code, down, across in letters.tolist():
             if code in self.of and rng.random() >= LOST:
-                cells.setdefault((int(down / side), int(across / side)), code)
+                row, column = int(down / side), int(across / side)
+                cells.setdefault((row, column), code)
+                if GHOST in self.of and rng.random() < GHOSTS:
+                    beside = row + rng.randint(-1, 1), column + rng.choice((-2, -1, 1, 2))
+                    cells.setdefault((max(0, beside[0]), max(0, beside[1])), GHOST)
         at = list(cells) or [(0, 0)]
         codes = [*cells.values()] or [next(iter(self.of))]
         order = reading_order(at)
