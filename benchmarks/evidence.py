@@ -24,7 +24,6 @@ from evidence_methods import METHODS
 from torch import Tensor
 from typer import Option
 
-from encoders.tiling import Grid, grid_of
 from vqa import Predictor, datasets, images
 from vqa.batch import Batch, collate
 from vqa.datasets import Example
@@ -36,6 +35,8 @@ PART = 0.01
 
 Item = tuple[Example, Tensor, Sequence[Box]]
 """A question, its picture uint8 [3, H, W], and where its answer stands."""
+Side = tuple[float, float]
+"""Width and height of a patch in pixels."""
 
 
 @dataclass
@@ -50,19 +51,20 @@ class Tally:
 
 def measure(predictor: Predictor, items: Iterable[Item], score: Any, count: int) -> dict[str, Any]:
     """Every method on the first `count` questions that are answered right."""
-    tallies = {name: Tally() for name in METHODS}
-    patch = predictor.model.vision.patch
+    methods = dict(islice(METHODS.items(), None if predictor.model.finder is None else 1))
+    tallies = {name: Tally() for name in methods}
     chance: list[float] = []
     for pixels, boxes, asked in islice(_right(predictor, items, score), count):
-        grid = grid_of(*pixels.shape[1:], patch)
-        chance.append(float(_near(boxes, grid, patch).float().mean()))
-        drop = partial(_drop, predictor, pixels, asked, _probability(predictor, pixels, asked))
-        random = drop(torch.rand(grid, generator=torch.Generator().manual_seed(len(chance))))
+        before, random = _probability(predictor, pixels, asked), None
         source = predictor.source(pixels.shape, pixels.shape)
-        for name, method in METHODS.items():
-            relevance, grids = method(predictor.model, pixels, asked)
-            found, tally = locate(relevance, grids, source, patch), tallies[name]
-            tally.pointing.append(_points(found, boxes, patch))
+        for name, method in methods.items():
+            found, tally = locate(*method(predictor.model, pixels, asked), source), tallies[name]
+            drop = partial(_drop, predictor, pixels, asked, before, found.patch)
+            if random is None:
+                chance.append(float(_near(boxes, found.heat.shape, found.patch).float().mean()))
+                noise = torch.Generator().manual_seed(len(chance))
+                random = drop(torch.rand(found.heat.shape, generator=noise))
+            tally.pointing.append(_points(found, boxes, found.patch))
             tally.overlap.append(max(_overlap(found.box, box) for box in boxes))
             tally.drop.append(drop(torch.from_numpy(found.heat)))
             tally.beats_random.append(float(tally.drop[-1] > random))
@@ -84,10 +86,12 @@ def _right(
             yield pixels, boxes, collate([], [0], [example.question], predictor.tokenizer, text)
 
 
-def _near(boxes: Sequence[Box], grid: Grid, patch: int) -> Tensor:
+def _near(boxes: Sequence[Box], grid: Sequence[int], patch: Side) -> Tensor:
     """The patches whose middle lies in a box grown by one patch."""
-    rows, columns = ((torch.arange(side) + 0.5) * patch for side in grid)
-    inside = torch.zeros(grid, dtype=torch.bool)
+    rows, columns = (
+        (torch.arange(count) + 0.5) * side for count, side in zip(grid, patch[::-1], strict=True)
+    )
+    inside = torch.zeros(*grid, dtype=torch.bool)
     for box in boxes:
         left, top, right, bottom = _grown(box, patch)
         down, across = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
@@ -95,12 +99,12 @@ def _near(boxes: Sequence[Box], grid: Grid, patch: int) -> Tensor:
     return inside
 
 
-def _grown(box: Box, patch: int) -> Box:
+def _grown(box: Box, patch: Side) -> tuple[float, float, float, float]:
     left, top, right, bottom = box
-    return left - patch, top - patch, right + patch, bottom + patch
+    return left - patch[0], top - patch[1], right + patch[0], bottom + patch[1]
 
 
-def _points(found: Evidence, boxes: Sequence[Box], patch: int) -> float:
+def _points(found: Evidence, boxes: Sequence[Box], patch: Side) -> float:
     if found.peak is None:
         return 0.0
     x, y = found.peak
@@ -118,18 +122,22 @@ def _overlap(found: Box | None, true: Box) -> float:
     return both / (sum(areas) - both)
 
 
-def _drop(predictor: Predictor, pixels: Tensor, asked: Batch, before: float, heat: Tensor) -> float:
+def _drop(
+    predictor: Predictor, pixels: Tensor, asked: Batch, before: float, patch: Side, heat: Tensor
+) -> float:
     """How much less probable the answer is without the hottest patches."""
-    changed = _without(pixels, heat, predictor.model.vision.patch)
+    changed = _without(pixels, heat, patch)
     return before - _probability(predictor, changed, asked)
 
 
-def _without(pixels: Tensor, heat: Tensor, patch: int) -> Tensor:
+def _without(pixels: Tensor, heat: Tensor, patch: Side) -> Tensor:
     """The picture with its hottest patches in its mean colour."""
     changed, mean_colour = pixels.clone(), pixels.float().mean((1, 2)).to(torch.uint8)
     for number in heat.flatten().topk(max(1, round(PART * heat.numel()))).indices.tolist():
-        top, left = (place * patch for place in divmod(number, heat.shape[1]))
-        changed[:, top : top + patch, left : left + patch] = mean_colour[:, None, None]
+        row, column = divmod(number, heat.shape[1])
+        top, bottom = (round(end * patch[1]) for end in (row, row + 1))
+        left, right = (round(end * patch[0]) for end in (column, column + 1))
+        changed[:, top:bottom, left:right] = mean_colour[:, None, None]
     return changed
 
 

@@ -1,8 +1,9 @@
 """Ways to tell which image tokens an answer came from; the first is the product's.
 
 Each takes a model, a picture and a batch of one question with its answer, and gives the relevance
-`[N]` of the image's tokens and their grids. Attention weights are read off any mixer as the
-derivative of its output with respect to its values, in which it is linear: nothing is T x T.
+`[N]` of the image's tokens and these. Of a model that finds before it reads only the first holds.
+Attention weights are read off any mixer as the derivative of its output with respect to its values,
+in which it is linear: nothing is T x T.
 """
 
 from collections.abc import Callable
@@ -11,13 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.tiling import Grid
 from encoders.vision.sheet import ImageTokens
 from vqa import evidence_reading
 from vqa.batch import Batch
 from vqa.model import LatteVQA
 
-Found = tuple[Tensor, tuple[Grid, ...]]
+Found = tuple[Tensor, ImageTokens]
 
 
 def gradient_weighted(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
@@ -25,7 +25,7 @@ def gradient_weighted(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
     with torch.inference_mode():
         read = evidence_reading.read(model, [pixels], asked)
         found = evidence_reading.relevance(model, read, asked)
-    return found.patches[0], read.memory.grids[0]
+    return found.patches[0], read.memory
 
 
 def attention(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
@@ -33,14 +33,14 @@ def attention(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
     image, _, layers = _run(model, pixels, asked)
     answer = _answer_words(layers[0], asked)
     read = torch.stack([layer.pull(answer)[0, : image.mask.shape[1]] for layer in layers])
-    return read.mean(0), image.grids[0]
+    return read.mean(0), image
 
 
 def decoder_rollout(model: LatteVQA, pixels: Tensor, asked: Batch, kept: float = 0.5) -> Found:
     """The same through the decoder's layers (Abnar and Zuidema, arXiv 2005.00928): of each layer
     the part `kept` is what was there, the rest what it read."""
     image, _, layers = _run(model, pixels, asked)
-    return _through_decoder(layers, asked, kept)[0], image.grids[0]
+    return _through_decoder(layers, asked, kept)[0], image
 
 
 def decoder_rollout_of_reading(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
@@ -54,7 +54,7 @@ def rollout(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
     weights = _through_decoder(layers, asked, 0.5)
     for layer in reversed(encoder):
         weights = (weights + layer.pull(weights)) / 2
-    return weights[0], image.grids[0]
+    return weights[0], image
 
 
 def gradient(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
@@ -70,7 +70,7 @@ def gradient(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
         question_mask=asked.question_mask,
     ).loss
     (slope,) = torch.autograd.grad(loss, tokens)
-    return slope[0].norm(dim=-1), image.grids[0]
+    return slope[0].norm(dim=-1), image
 
 
 class Layer:

@@ -39,7 +39,9 @@ class GridConv(nn.Module):
     def _mix_strips(self, x: Tensor, lengths: list[int]) -> Tensor:
         """Grids of one row: padding to the longest costs little, where one by one would."""
         longest = max(lengths)
-        real = torch.arange(longest, device=x.device) < torch.tensor(lengths, device=x.device)[:, None]
+        real = (
+            torch.arange(longest, device=x.device) < torch.tensor(lengths, device=x.device)[:, None]
+        )
         strip = (x[:, :longest] * real.unsqueeze(-1)).transpose(1, 2).unsqueeze(2)
         row = self.conv.weight[:, :, self.conv.kernel_size[0] // 2].unsqueeze(2)
         padding = (0, self.conv.kernel_size[1] // 2)

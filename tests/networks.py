@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from encoders import mixers
+from encoders.tiling import Grid
+from encoders.vision.sheet import ImageTokens
 from vqa.cache import StateCache
 from vqa.config import LatteVQAConfig, Network, Vision
 from vqa.model import LatteVQA
@@ -105,3 +107,16 @@ QUESTION, MASK = asked((4, 1, 6))
 def read(model: LatteVQA) -> StateCache:
     with torch.no_grad():
         return model.read(IMAGES, QUESTION, MASK)
+
+
+def image_of(grids: tuple[Grid, ...], height: int, width: int, patch: int) -> ImageTokens:
+    """An image of `height x width` pixels as tokens of which only places and pitch are asked."""
+    at = [torch.arange(grid.size) for grid in grids]
+    parts = [
+        torch.stack([number // grid.columns, number % grid.columns], 1).float()
+        for number, grid in zip(at, grids, strict=True)
+    ]
+    places = torch.cat(parts).unsqueeze(0)
+    mask = torch.ones(1, places.shape[1], dtype=torch.bool)
+    pitch = torch.tensor([[patch / height, patch / width]])
+    return ImageTokens(torch.zeros(1, places.shape[1], 4), mask, [grids], places, pitch)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import make
+from networks import image_of, make
 from PIL import Image
 
 from encoders.tiling import Grid
@@ -141,7 +141,8 @@ def test_kept_encodings_change_nothing(predictor: Predictor, way: str) -> None:
 def place(heat: list[list[float]], size: tuple[int, int], scale: float = 1.0) -> Evidence:
     grid = Grid(len(heat), len(heat[0]))
     source = Source(*size, scale, grid.size)
-    return locate(torch.tensor(heat).flatten(), (grid,), source, 10)
+    image = image_of((grid,), round(size[1] * scale), round(size[0] * scale), 10)
+    return locate(torch.tensor(heat).flatten(), image, source)
 
 
 def test_the_box_is_what_is_hot_around_the_peak() -> None:
@@ -173,7 +174,7 @@ def test_an_overview_is_spread_over_what_it_shows() -> None:
     relevance = torch.zeros(12 + 4 + 5)
     relevance[5], relevance[12], relevance[15] = 0.3, 0.3, 0.2
     relevance[16:] = 9.0  # words
-    found = locate(relevance, grids, Source(40, 30, 1.0, 16), 10)
+    found = locate(relevance, image_of(grids, 30, 40, 10), Source(40, 30, 1.0, 16))
     # An overview's row shows one and a half of the image's rows, its column two columns.
     expected = np.array(
         [[0.1, 0.1, 0.0, 0.0], [0.05, 0.35, 0.1 / 3, 0.1 / 3], [0.0, 0.0, 0.2 / 3, 0.2 / 3]]

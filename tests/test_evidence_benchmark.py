@@ -9,7 +9,7 @@ from typing import Any
 import evidence_judge as judge
 import pytest
 import torch
-from networks import make, noise
+from networks import image_of, make, noise
 from torch import Tensor
 
 from encoders.tiling import Grid
@@ -109,10 +109,10 @@ def test_measures_see_what_they_should(script: Callable[[str], Any]) -> None:
     benchmark = script("evidence")
     assert benchmark._overlap((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
     assert benchmark._overlap((0, 0, 10, 10), (10, 0, 15, 10)) == 0
-    near = benchmark._near([(32, 32, 64, 64)], Grid(5, 5), 32)
+    near = benchmark._near([(32, 32, 64, 64)], Grid(5, 5), (32, 32))
     assert near.nonzero().tolist() == [[r, c] for r in (0, 1, 2) for c in (0, 1, 2)]
     heat = torch.zeros(25)
     heat[24] = 1
-    found = locate(heat, (Grid(5, 5),), Source(160, 160, 1.0, 25), 32)
-    assert benchmark._points(found, [(64, 64, 120, 120)], 32) == 1
-    assert benchmark._points(found, [(0, 0, 64, 64)], 32) == 0
+    found = locate(heat, image_of((Grid(5, 5),), 160, 160, 32), Source(160, 160, 1.0, 25))
+    assert benchmark._points(found, [(64, 64, 120, 120)], (32, 32)) == 1
+    assert benchmark._points(found, [(0, 0, 64, 64)], (32, 32)) == 0

@@ -28,14 +28,15 @@ def tokens(rows: int = 3, columns: int = 5, dtype: torch.dtype = torch.float32) 
     values = torch.randn(1, count, 8, generator=generator).to(dtype)
     places = torch.rand(1, count, 2, generator=generator)
     mask = torch.ones(1, count, dtype=torch.bool)
-    return ImageTokens(values, mask, [(Grid(rows, columns), Grid(1, 1))], places)
+    pitch = torch.tensor([[1 / rows, 1 / columns]])
+    return ImageTokens(values, mask, [(Grid(rows, columns), Grid(1, 1))], places, pitch)
 
 
 def same(one: ImageTokens | None, other: ImageTokens) -> bool:
     if one is None:
         return False
     equal = [torch.equal(a, b) for a, b in zip(one, other, strict=True) if isinstance(a, Tensor)]
-    return len(equal) == 3 and all(equal) and one.grids == other.grids
+    return len(equal) == 4 and all(equal) and one.grids == other.grids
 
 
 def file_of(folder: Path) -> Path:
@@ -157,13 +158,14 @@ from vqa.features import Features
 def hammer(folder):
     # Writes four files again and again; counts how often what is read is not what was written.
     features, wrong, mask = Features(folder), 0, torch.ones(1, 5000, dtype=torch.bool)
-    places = torch.zeros(1, 5000, 2)
+    places, pitch = torch.zeros(1, 5000, 2), torch.zeros(1, 2)
     for turn in range(25):
         for number in range(4):
             tokens = torch.full((1, 5000, 16), float(number))
             found = features.get(f"ab{number}")
             wrong += turn > 0 and (found is None or not torch.equal(found.tokens, tokens))
-            features.put(f"ab{number}", ImageTokens(tokens, mask, [(Grid(50, 100),)], places))
+            image = ImageTokens(tokens, mask, [(Grid(50, 100),)], places, pitch)
+            features.put(f"ab{number}", image)
     return wrong
 """
 

@@ -59,7 +59,7 @@ def alone(encoder: Encoder, image: Tensor) -> Tensor:
 
 def check_rows(out: ImageTokens, expected: list[Tensor]) -> None:
     assert out.tokens.isfinite().all()
-    for tokens, mask, grids, places, row in zip(*out, expected, strict=True):
+    for tokens, mask, grids, places, _, row in zip(*out, expected, strict=True):
         assert places.shape == (len(mask), 2)
         assert mask.tolist() == [True] * len(row) + [False] * (len(mask) - len(row))
         assert sum(grid.size for grid in grids) == len(row)

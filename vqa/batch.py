@@ -54,8 +54,10 @@ class Batch:
         images = [image.to(device) if isinstance(image, Tensor) else image for image in self.images]
         stored = self.stored
         if stored is not None:
-            moved = (part.to(device) if isinstance(part, Tensor) else part for part in stored)
-            stored = ImageTokens(*moved)
+            tokens, mask, grids, *rest = stored
+            stored = ImageTokens(
+                tokens.to(device), mask.to(device), grids, *(part.to(device) for part in rest)
+            )
         letters = [None if each is None else each.to(device) for each in self.letters]
         of_images = {"images": images, "stored": stored, "letters": letters}
         return Batch(**{**vars(self), **move, **of_images})

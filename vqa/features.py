@@ -86,7 +86,8 @@ class Features:
         Raises ValueError, in one sentence, where the disk does not take it.
         """
         parts = [
-            part[0].detach().cpu().contiguous() for part in (image.tokens, image.places, image.pitch)
+            part[0].detach().cpu().contiguous()
+            for part in (image.tokens, image.places, image.pitch)
         ]
         words = _words(key, image.grids[0], *parts)
         named = dict(zip(_TENSORS, parts, strict=True))

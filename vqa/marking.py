@@ -16,7 +16,7 @@ def marks_of(examples: Sequence[Example], image: ImageTokens, index: Tensor) -> 
 
     Example i is about image `index[i]` of `image`.
     """
-    middle = (image.places + 0.5) * image.pitch.unsqueeze(1)  # down and across, of the image's sides
+    middle = (image.places + 0.5) * image.pitch.unsqueeze(1)
     marks = torch.full((len(examples), image.mask.shape[1]), UNKNOWN, device=image.mask.device)
     for row, (example, number) in enumerate(zip(examples, index.tolist(), strict=True)):
         held = torch.zeros_like(image.mask[number])

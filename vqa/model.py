@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from encoders.pixels import Pixels
 from encoders.finder import Finder, finding_loss
+from encoders.pixels import Pixels
 from encoders.position import count_places, next_place, sine
 from encoders.stack import Stack, States, spans
 from encoders.text import TokenEmbedding
@@ -46,14 +46,14 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         self.text = TokenEmbedding(config.vocab_size, network.dim)
         self.kind = nn.Parameter(torch.zeros(2, network.dim))  # question, answer
         reads = _mixer(network, network.mixer, network.mixer_args)
+        reads |= {"grid_conv": network.grid_conv, "kernel": network.kernel}
         size = (network.dim, network.encoder_depth, network.heads)
-        conv: dict[str, Any] = {"grid_conv": network.grid_conv, "kernel": network.kernel}
-        self.encoder = Stack(*size, **conv, **reads)
-        self.spelling = None
+        self.encoder = Stack(*size, **reads)
+        self.spelling: Stack | None = None
         if network.question_depth:
             size = (network.dim, network.question_depth, network.heads)
-            words = {"mlp_ratio": network.mlp_ratio, "kernel": network.kernel}
-            self.spelling = Stack(*size, mixer=None, grid_conv=True, **words)
+            near: dict[str, Any] = {"grid_conv": True, "kernel": network.kernel}
+            self.spelling = Stack(*size, mixer=None, mlp_ratio=network.mlp_ratio, **near)
         self.finder = Finder(network.dim) if network.find else None
         own = network.decoder_args if network.decoder_mixer else network.mixer_args
         size = (network.dim, network.decoder_depth, network.heads)
@@ -141,7 +141,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         chosen = self.finder.chosen(logits, real, marks)
         tokens, mask, which = self.finder.pick(read[:, :start], shown, chosen)
         places = memory.places[:, :start].gather(1, which.unsqueeze(-1).expand(-1, -1, 2))
-        grids = [(Grid(1, count),) for count in mask.sum(1).tolist()]
+        grids: list[tuple[Grid, ...]] = [(Grid(1, count),) for count in mask.sum(1).tolist()]
         found = ImageTokens(
             torch.cat([tokens, read[:, start:]], 1),
             torch.cat([mask, question_mask], 1),
@@ -248,8 +248,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         """
         cache, finding = past_key_values, None
         if cache is None:
-            asked: Any = (images, question, question_mask, image_index)
-            cache, finding = self._read(*asked, marks)
+            cache, finding = self._read(images, question, question_mask, image_index, marks)  # type: ignore[arg-type]
         words = self._words(input_ids, 1, cache.length)
         if cache.carried is not None:
             words = words + cache.carried.unsqueeze(1)

@@ -17,8 +17,8 @@ from encoders.position import sine_grid
 from encoders.stack import Stack
 from encoders.tiling import Grid
 from encoders.vision.glyph_trunk import CELL, REACH, WIDTH, Trunk
-from encoders.vision.reading_order import reading_order
 from encoders.vision.page_view import View, look, view_of
+from encoders.vision.reading_order import reading_order
 from encoders.vision.sheet import ImageTokens
 
 _UNIT = 16
@@ -28,9 +28,9 @@ _UNIT = 16
 class Encoder(nn.Module):
     """Pages looked at so that their ink covers about `ink` pixels (encoders/vision/page_view.py).
 
-    `local` blocks see `kernel` letters across. `least` and `most`: pixels of the page at that scale; `keep`: how probable a letter must be;
-    `tokens`: how many an image has at most, the most probable; `band`: pixels that are read
-    together, to bound the memory.
+    `local` blocks see `kernel` letters across. `least` and `most`: pixels of the page at that
+    scale; `keep`: how probable a letter must be; `tokens`: how many an image has at most, the most
+    probable; `band`: pixels that are read together, to bound the memory.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Encoder(nn.Module):
         mask = torch.zeros(len(found), width, dtype=torch.bool, device=tokens.device)
         for row, (cells, at, _) in enumerate(found):
             tokens[row, : len(at)], places[row, : len(at)], mask[row, : len(at)] = cells, at, True
-        grids = [(Grid(1, len(at)),) for _, at, _ in found]
+        grids: list[tuple[Grid, ...]] = [(Grid(1, len(at)),) for _, at, _ in found]
         pitch = tokens.new_tensor([pitch for _, _, pitch in found])
         return ImageTokens(tokens, mask, grids, places, pitch)
 
@@ -103,7 +103,7 @@ class Encoder(nn.Module):
         return image._replace(tokens=tokens)
 
     def _read(self, image: Pixels) -> tuple[Tensor, Tensor, tuple[float, float]]:
-        """Features `[n, 384]`, places `[n, 2]` and pitch of the letters of an image, at least one."""
+        """Features `[n, 384]`, places `[n, 2]` and pitch of an image's letters, at least one."""
         view = self.view(image)
         page = look(image, view).to(self.project.weight.device)
         cells, odds = self._cells(page)

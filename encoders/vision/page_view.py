@@ -1,7 +1,8 @@
 """How large a page is to be looked at, and which part of it: from where its ink is.
 
-A scan may be mostly empty paper, and its print four pixels high or eighty. What is inked takes about
-the same area per letter whatever the page, so that area tells the scale at which letters are read.
+A scan may be mostly empty paper, and its print four pixels high or eighty. What is inked takes
+about the same area per letter whatever the page, so that area tells the scale at which letters are
+read.
 """
 
 import math
@@ -26,7 +27,7 @@ LARGEST = 4.0
 
 
 class View(NamedTuple):
-    """The part of an image that is read, in pixels of the image at `scale`; a multiple of `unit`."""
+    """The part of an image that is read, in pixels of the image at `scale`."""
 
     scale: float
     top: int
@@ -59,7 +60,7 @@ def view_of(image: Pixels, ink: int, least: int, most: int, unit: int) -> View:
 
 
 def look(image: Pixels, view: View) -> Tensor:
-    """What `view` shows of `image`: fp32 `[3, height, width]` in [0, 255]; white beyond its edges."""
+    """What `view` shows of `image`, fp32 `[3, height, width]` in [0, 255]; white around it."""
     _, tall, wide = image.shape
     # The pixels of the image that the part shows, and the size they then have.
     ends = [

@@ -27,9 +27,7 @@ def reading_order(places: Sequence[tuple[int, int]]) -> list[int]:
     return [number for line in lines for number in line]
 
 
-def _before(
-    line_of: dict[tuple[int, int], list[int]], row: int, column: int
-) -> list[int] | None:
+def _before(line_of: dict[tuple[int, int], list[int]], row: int, column: int) -> list[int] | None:
     for distance in range(1, GAP + 1):
         for near in (row, row - 1, row + 1):
             line = line_of.get((near, column - distance))

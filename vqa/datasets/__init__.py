@@ -18,6 +18,10 @@ class DataError(ValueError):
     """Data that cannot be used, in one sentence: the file, the line or value, and the remedy."""
 
 
+Region = tuple[float, float, float, float]
+"""left, top, right and bottom of a box as shares of the image's width and height."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Example:
     """One question about one image."""
@@ -37,9 +41,8 @@ class Example:
     """What a multiple-choice question offers."""
     meta: Mapping[str, Any] | None = None
     """What the data set's own report needs besides."""
-    evidence: tuple[tuple[float, float, float, float], ...] = ()
-    """Boxes around what the answer is read from, where that is known: left, top, right and bottom
-    as shares of the image's width and height."""
+    evidence: tuple[Region, ...] = ()
+    """Boxes around what the answer is read from, where that is known."""
     letters: Tensor | None = dataclasses.field(default=None, compare=False, repr=False)
     """What the image shows in print, where a `Rendered` data set knows: code point, row and column
     in pixels of each letter's middle, int32 `[n, 3]`."""

@@ -12,8 +12,9 @@ import json
 import os
 from collections.abc import Sequence
 from functools import partial
+from typing import Any, TypeGuard
 
-from vqa.datasets import DataError, Example
+from vqa.datasets import DataError, Example, Region
 from vqa.datasets._metric import known_metric
 from vqa.datasets._reading import Examples, Place, check_split
 
@@ -92,9 +93,7 @@ def _example(
     first, second = (_kind(meta, key) for key in types)
     image = _image(row["image"], root)
     found = _evidence(meta if isinstance(meta, dict) else {})
-    return Example(
-        identity, image, question, answers, first, second, meta=meta, evidence=found
-    )
+    return Example(identity, image, question, answers, first, second, meta=meta, evidence=found)
 
 
 def _parse(raw: bytes) -> dict:
@@ -132,20 +131,20 @@ def _image(value: object, root: str) -> str:
     return path
 
 
-def _evidence(meta: dict) -> tuple[tuple[float, float, float, float], ...]:
+def _evidence(meta: dict[str, Any]) -> tuple[Region, ...]:
     """Boxes of meta as shares of the image's sides; none where it has no sizes."""
     boxes = meta.get("boxes") or ([meta["box"]] if meta.get("box") else [])
-    sides = [meta.get("width"), meta.get("height")] * 2
-    if not boxes or not all(type(side) in (int, float) and side > 0 for side in sides):
+    width, height = (meta.get(side) for side in ("width", "height"))
+    if not boxes or not (_is_number(width) and _is_number(height) and width > 0 and height > 0):
         return ()
-    if not all(isinstance(box, list) and len(box) == 4 for box in boxes):
-        raise DataError(f"meta.boxes must be lists of left, top, right and bottom, not {boxes!r}")
-    try:
-        return tuple(
-            tuple(float(end) / side for end, side in zip(box, sides, strict=True)) for box in boxes
-        )
-    except (TypeError, ValueError):
-        raise DataError(f"meta.boxes must hold numbers, not {boxes!r}") from None
+    for box in boxes:
+        if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+            raise DataError(f"a box of meta must be [left, top, right, bottom], not {box!r}")
+    return tuple((x / width, y / height, u / width, v / height) for x, y, u, v in boxes)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return type(value) in (int, float)
 
 
 def _kind(meta: object, key: str | None) -> str | None:

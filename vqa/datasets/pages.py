@@ -69,8 +69,8 @@ class Dataset:
     `size` is the longer side of a page in pixels. `kinds` and `layouts`, a list or one string with
     commas, are names of vqa.pages.asking.KINDS and vqa.pages.layouts.ALL. `fonts` is packages or
     builtin. `questions` that follow each other are about the same page. `type_case`: a file of
-    letters' features; pages then come as tokens of a frozen image encoder, not as pixels. `root` and `skip_bad` mean
-    nothing here. Raises DataError.
+    letters' features; pages then come as tokens of a frozen image encoder, not as pixels.
+    `root` and `skip_bad` mean nothing here. Raises DataError.
     """
 
     splits = tuple(COUNTS)
@@ -114,23 +114,20 @@ class Dataset:
         return self._example(index, self.size)
 
     def render(self, index: int, size: int | None = None) -> tuple[Example, Tensor | ImageTokens]:
-        """Example `index` on a page of `size` pixels: uint8 [3, H, W], or the tokens of a type case.
+        """Example `index` on a page of `size` pixels: uint8 [3, H, W], or tokens from the type case.
 
         Raises DataError.
         """
         size = size or self.size
         example = self._example(index, size)
         page, scene = self._page(index, size), self.scene(index, size)
-        sides = (scene.width, scene.height) * 2
-        boxes = tuple(
-            tuple(end / side for end, side in zip(box, sides, strict=True)) for box in scene.evidence
-        )
-        example = replace(example, evidence=boxes)
+        width, height = scene.width, scene.height
+        boxes = ((x / width, y / height, u / width, v / height) for x, y, u, v in scene.evidence)
+        example = replace(example, evidence=tuple(boxes))
         if self.case is not None:
             if page.tokens is None:
                 rng = random.Random(f"{page.seed}/case")
-                size_of = scene.height, scene.width, scene.em
-                page.tokens = self.case.set(letters(scene), *size_of, rng)
+                page.tokens = self.case.set(letters(scene), height, width, scene.em, rng)
             return example, page.tokens
         if page.pixels is None:
             page.pixels = torch.from_numpy(np.ascontiguousarray(draw(scene)))
