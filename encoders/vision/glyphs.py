@@ -107,23 +107,23 @@ class Encoder(nn.Module):
         view = self.view(image)
         page = look(image, view).to(self.project.weight.device)
         cells, odds = self._cells(page)
-        chance = odds.sigmoid()
-        # Of neighbours only one holds the middle of a letter: the leftmost of those alike.
-        chance = chance - 1e-7 * torch.arange(chance.shape[1], device=chance.device)
-        best = max_pool2d(chance[None], (5, 3), 1, (2, 1))[0]
-        chosen = ((chance > self.keep) & (chance == best)).flatten()
-        order = torch.where(chosen, chance.flatten(), -1.0).topk(min(self.tokens, chosen.numel()))
-        number = order.indices[order.values > 0].sort().values
-        if not len(number):
-            number = odds.flatten().argmax(0, keepdim=True)
-        columns = cells.shape[1]
-        at = [divmod(each, columns) for each in number.tolist()]
-        number = number[reading_order(at)]
-        corner = torch.tensor([view.top // CELL, view.left // CELL], device=number.device)
-        places = torch.stack([number // columns, number % columns], 1) + corner
+        at = self.kept(odds.sigmoid()) or [divmod(int(odds.argmax()), odds.shape[1])]
+        places = torch.tensor([at[number] for number in reading_order(at)], device=cells.device)
+        rows, columns = places.unbind(1)
+        corner = torch.tensor([view.top // CELL, view.left // CELL], device=cells.device)
         side = CELL / view.scale
         pitch = side / image.shape[1], side / image.shape[2]
-        return cells.flatten(0, 1)[number], places.to(cells.dtype), pitch
+        return cells[rows, columns], (places + corner).to(cells.dtype), pitch
+
+    def kept(self, chance: Tensor) -> list[tuple[int, int]]:
+        """Rows and columns of the cells that hold a letter's middle, `chance` `[rows, columns]`."""
+        # Of neighbours only one does: the leftmost of those alike.
+        chance = chance - 1e-7 * torch.arange(chance.shape[1], device=chance.device)
+        best = max_pool2d(chance[None], (5, 3), 1, (2, 1))[0]
+        chosen = torch.where((chance > self.keep) & (chance == best), chance, -1.0).flatten()
+        likely = chosen.topk(min(self.tokens, len(chosen)))
+        numbers = likely.indices[likely.values > 0].sort().values.tolist()
+        return [divmod(number, chance.shape[1]) for number in numbers]
 
     def _cells(self, page: Tensor) -> tuple[Tensor, Tensor]:
         """What the trunk finds on the page, band by band."""

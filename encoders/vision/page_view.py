@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from encoders.pixels import Pixels, shrink
 
@@ -40,18 +40,20 @@ def view_of(image: Pixels, ink: int, least: int, most: int, unit: int) -> View:
     """The part of `image` with ink in it, at a scale at which the ink covers `ink` pixels.
 
     At that scale the whole image has no less than `least` pixels (unless it would be enlarged for
-    that alone), and the part no more than `most`. Sides are multiples of `unit` pixels.
+    that alone), and the part, before its sides are rounded up to multiples of `unit` pixels, no
+    more than `most`.
     """
     _, tall, wide = image.shape
     shrunk = min(1.0, _COARSE / max(tall, wide))
     small = shrink(image, max(1, round(tall * shrunk)), max(1, round(wide * shrunk)))
     inked = _inked(small.mean(0))
-    rows, columns = _extent(inked.sum(1)), _extent(inked.sum(0))
+    printed = inked * _accompanied(inked)
+    rows, columns = _extent(printed.sum(1)), _extent(printed.sum(0))
     square = _STEP / shrunk  # side in pixels of the image
     area = tall * wide
     scale = math.sqrt(ink / max(1.0, float(inked.sum()) * square**2))
     scale = min(max(scale, min(1.0, math.sqrt(least / area))), LARGEST)
-    part = (rows[1] - rows[0]) * (columns[1] - columns[0]) * square**2
+    part = min(tall, (rows[1] - rows[0]) * square) * min(wide, (columns[1] - columns[0]) * square)
     scale = min(scale, math.sqrt(most / part))
     step = square * scale / unit
     top, bottom = _ends(rows, step, math.ceil(tall * scale / unit))
@@ -100,23 +102,28 @@ class _Part:
 
 
 def _inked(grey: Tensor) -> Tensor:
-    """Which squares have ink: fp32 `[rows, columns]`, 0 or 1."""
-    rows, columns = (max(1, side // _STEP) for side in grey.shape)
-    part = grey[: rows * _STEP, : columns * _STEP]
-    squares = part.unflatten(0, (rows, -1)).unflatten(2, (columns, -1))
+    """Which squares have ink: fp32 `[rows, columns]`, 0 or 1; those at the end may not be whole."""
+    down, across = (-side % _STEP for side in grey.shape)
+    whole = pad(grey[None, None], (0, across, 0, down), mode="replicate")[0, 0]
+    squares = whole.unflatten(0, (-1, _STEP)).unflatten(2, (-1, _STEP))
     contrast = squares.amax((1, 3)) - squares.amin((1, 3))
     strong = contrast.flatten().kthvalue(max(1, int(0.98 * contrast.numel()))).values
     return (contrast > max(_CONTRAST, 0.35 * float(strong))).float()
 
 
+def _accompanied(inked: Tensor) -> Tensor:
+    """Which squares have another inked one at most two away: print does, a speck of dust seldom."""
+    reach = 2
+    count = avg_pool2d(inked[None], 2 * reach + 1, 1, reach, divisor_override=1)[0]
+    return (count - inked >= 1).float()
+
+
 def _extent(counts: Tensor) -> tuple[int, int]:
-    """The first and one after the last of `counts` that are more than a speck; all if none is."""
-    found = (counts >= 3).nonzero().flatten()
+    """The first and one after the last of `counts` that are not zero; all if none is."""
+    found = counts.nonzero().flatten()
     if not len(found):
         return 0, len(counts)
-    last = int(found[-1]) + 1 + _MARGIN
-    # Squares at the end that are not whole belong to the last.
-    return max(0, int(found[0]) - _MARGIN), len(counts) + 1 if last >= len(counts) else last
+    return max(0, int(found[0]) - _MARGIN), min(len(counts), int(found[-1]) + 1 + _MARGIN)
 
 
 def _ends(extent: tuple[int, int], step: float, whole: int) -> tuple[int, int]:
