@@ -37,9 +37,8 @@ class Recogniser(nn.Module):
         super().__init__()
         self.trunk = Trunk()
         dims = [self.trunk.blocks[at].near.in_channels for at in GATED]
-        self.gates = nn.ModuleDict(
-            {str(at): Gate(dim) for at, dim in zip(GATED, dims, strict=True)}
-        )
+        gates = (Gate(dim) for dim in dims)
+        self.gates = nn.ModuleDict(dict(zip(map(str, GATED), gates, strict=True)))
 
     def convolutions(self) -> list[nn.Conv2d]:
         """All, in the order in which they are applied."""

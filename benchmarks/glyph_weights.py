@@ -1,4 +1,4 @@
-"""Weights of encoders/vision/glyphs.py from a text recogniser, and a case of letters as it sees them.
+"""Weights of encoders/vision/glyphs.py from a text recogniser, and letters as it sees them.
 
     pip install --no-deps rapidocr && pip install onnx
     python benchmarks/glyph_weights.py PP-OCRv6_rec_small.onnx --out runs/glyphs
@@ -108,9 +108,8 @@ def collect(trunk: Trunk, split: str, count: int, fonts: str = "packages") -> li
 @torch.no_grad()
 def standardise(trunk: Trunk, pages: list[Page]) -> None:
     """Features of letters get mean 0 and variance 1."""
-    found = torch.cat(
-        [trunk.cells(page.convolved.float())[page.rows, page.columns] for page in pages]
-    )
+    cells = (trunk.cells(page.convolved.float())[page.rows, page.columns] for page in pages)
+    found = torch.cat(list(cells))
     trunk.shift.copy_(found.mean(0))
     trunk.scale.copy_(1 / (found.std(0) + 1e-3))
 
@@ -144,7 +143,8 @@ def letters_of(trunk: Trunk, pages: list[Page]) -> tuple[Tensor, Tensor, float, 
     misses, and of cells that it keeps besides, which are GHOSTs."""
     encoder, features, codes, count, missed = Encoder(8, local=0), [], [], 0, 0
     for page in pages:
-        at = {place: n for n, place in enumerate(zip(page.rows.tolist(), page.columns.tolist()))}
+        places = zip(page.rows.tolist(), page.columns.tolist(), strict=True)
+        at = {place: number for number, place in enumerate(places)}
         chance = trunk.letters(page.convolved.float()).sigmoid()
         cells = trunk.cells(page.convolved.float())
         kept = encoder.kept(chance)

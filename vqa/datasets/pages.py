@@ -114,7 +114,7 @@ class Dataset:
         return self._example(index, self.size)
 
     def render(self, index: int, size: int | None = None) -> tuple[Example, Tensor | ImageTokens]:
-        """Example `index` on a page of `size` pixels: uint8 [3, H, W], or tokens from the type case.
+        """Example `index` on a page of `size` pixels: uint8 [3, H, W], or of the type case tokens.
 
         Raises DataError.
         """
