@@ -110,10 +110,11 @@ def _ask(predictor: Any, image: Path) -> float:
 
 
 def _predictor(model: str) -> Any:
-    from vqa.predictor import BUNDLED, Predictor
+    from vqa import models
+    from vqa.predictor import Predictor
 
     torch.set_num_threads(1)
-    folder = BUNDLED if model == "-" else model
+    folder = models.FOLDER / models.DEFAULT if model == "-" else model
     return Predictor.from_pretrained(folder, device="cpu", cache_mb=0)
 
 

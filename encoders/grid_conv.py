@@ -24,7 +24,8 @@ class GridConv(nn.Module):
 
     def forward(self, x: Tensor, grids: Grids) -> Tensor:
         """`x` `[B, T, D]`; `grids[b]` names the patch grids that sequence `b` begins with."""
-        if all(len(shapes) == 1 and shapes[0].rows == 1 for shapes in grids):
+        strips = all(len(shapes) == 1 and shapes[0].rows == 1 for shapes in grids)
+        if strips and len(grids) == len(x):
             return self._mix_strips(x, [shapes[0].columns for shapes in grids])
         return map_grids((x,), grids, self._mix, lambda tensors: tensors[0])
 
@@ -38,11 +39,11 @@ class GridConv(nn.Module):
 
     def _mix_strips(self, x: Tensor, lengths: list[int]) -> Tensor:
         """Grids of one row: padding to the longest costs little, where one by one would."""
-        longest = max(lengths)
+        longest = max(1, *lengths)
         real = (
             torch.arange(longest, device=x.device) < torch.tensor(lengths, device=x.device)[:, None]
         )
-        strip = (x[:, :longest] * real.unsqueeze(-1)).transpose(1, 2).unsqueeze(2)
+        strip = x[:, :longest].masked_fill(~real.unsqueeze(-1), 0).transpose(1, 2).unsqueeze(2)
         row = self.conv.weight[:, :, self.conv.kernel_size[0] // 2].unsqueeze(2)
         padding = (0, self.conv.kernel_size[1] // 2)
         mixed = conv2d(strip, row, self.conv.bias, padding=padding, groups=self.conv.groups)

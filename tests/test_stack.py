@@ -194,6 +194,68 @@ def test_grid_conv_of_a_batch_is_that_of_each_alone(conv: GridConv, layout: str)
     close(together.grad, apart.grad, rtol=0, atol=1e-10)
 
 
+STRIPS = (1, 7, 12, 3, 0)
+
+
+@pytest.mark.parametrize("kernel", (1, 3, 7))
+def test_strips_of_a_batch_are_each_alone_on_the_general_path(kernel: int) -> None:
+    """A strip, then text: in a batch of strips, and beside grids that are none."""
+    torch.manual_seed(0)
+    conv = GridConv(DIM, kernel).double()
+    grids: list[tuple[Grid, ...]] = [(Grid(1, length),) for length in STRIPS]
+    together = tokens(14, batch=len(STRIPS)).requires_grad_()
+    apart = together.detach().clone().requires_grad_()
+    batch = conv(together, grids)
+    weights = [*conv.parameters()]
+    steep = torch.linspace(-1, 1, batch.numel(), dtype=torch.float64).view_as(batch)
+    mine = torch.autograd.grad((batch * steep).sum(), [together, *weights])
+    rows = []
+    for index, shapes in enumerate(grids):
+        two = torch.stack([apart[index], apart[index].detach()])
+        # The second row has two grids, so none of the two is a batch of strips.
+        rows.append(conv(two, [shapes if shapes[0].size else (), (WIDE, OVERVIEW)])[0])
+    alone = torch.stack(rows)
+    close(batch, alone, rtol=0, atol=1e-12)
+    theirs = torch.autograd.grad((alone * steep).sum(), [apart, *weights])
+    for one, other in zip(mine, theirs, strict=True):
+        close(one, other, rtol=0, atol=1e-10)
+    streamed = together.detach().clone()
+    with torch.no_grad():
+        conv.stream_(streamed[:-1], grids[:-1])
+    close(streamed, batch.detach(), rtol=0, atol=1e-12)
+
+
+def test_strips_are_the_naive_loop(conv: GridConv) -> None:
+    grids: list[tuple[Grid, ...]] = [(Grid(1, length),) for length in STRIPS[:-1]]
+    x = tokens(14, batch=len(grids))
+    with torch.no_grad():
+        close(conv(x, grids), naive_rows(conv, x, grids), rtol=0, atol=1e-12)
+
+
+def test_what_follows_a_strip_does_not_reach_it(conv: GridConv) -> None:
+    """Not even where it is no number."""
+    grids: list[tuple[Grid, ...]] = [(Grid(1, 4),), (Grid(1, 9),)]
+    x = tokens(12)
+    clean = conv(x, grids)
+    x[0, 4:], x[1, 9:] = torch.nan, torch.inf
+    found = conv(x, grids)
+    assert torch.equal(found[0, :4], clean[0, :4]) and torch.equal(found[1, :9], clean[1, :9])
+    assert found[0, 4:].isnan().all() and found[1, 9:].isinf().all()
+
+
+def test_strips_of_no_length_change_nothing(conv: GridConv) -> None:
+    assert torch.equal(conv(tokens(3), [(Grid(1, 0),)] * 2), tokens(3))
+
+
+def test_strips_under_autocast(conv: GridConv) -> None:
+    conv.float()
+    x, grids = tokens(20).float(), [(Grid(1, 5),), (WIDE,)]
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = conv(x, grids)
+    assert rough.dtype == torch.float32
+    close(rough, conv(x, grids), rtol=0, atol=0.05)
+
+
 def test_grid_conv_does_not_touch_text(conv: GridConv) -> None:
     x = tokens(20)
     assert torch.equal(conv(x, [(IMAGE,)] * 2)[:, IMAGE.size :], x[:, IMAGE.size :])
@@ -212,3 +274,5 @@ def test_mixed_grids_under_autocast(conv: GridConv) -> None:
 def test_wrong_number_of_grids_is_refused(conv: GridConv) -> None:
     with pytest.raises(ValueError, match="2 sequences but patch grids for 1"):
         conv(tokens(20), [(IMAGE,)])
+    with pytest.raises(ValueError, match="2 sequences but patch grids for 1"):
+        conv(tokens(20), [(WIDE,)])

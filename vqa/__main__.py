@@ -11,6 +11,7 @@ from vqa import (
     compare_command,
     data_command,
     evaluate_command,
+    models_command,
     plan_command,
     submission_command,
 )
@@ -59,6 +60,7 @@ def train(context: Context) -> None:
 
 for command in (
     plan_command.plan,
+    models_command.models,
     commands.ask,
     evaluate_command.evaluate,
     compare_command.compare,

@@ -9,6 +9,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from vqa import models
 from vqa.config import LatteVQAConfig
 
 if TYPE_CHECKING:
@@ -18,17 +19,21 @@ FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 def find(name: str | Path) -> Path:
-    """The local folder of a model: `name` itself, or a download of that name from the hub.
+    """The folder of a model: `name` itself, a bundled one, or a download of that name from the hub.
 
     Raises ValueError where there is neither.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
+    bundled = models.folder(name)
+    if bundled is not None:
+        return bundled
     if folder.exists():
         raise ValueError(f"{name} is a file; a model is a folder with {', '.join(FILES)}")
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
-        raise ValueError(f"there is no model folder {name}")
+        bundled = ", ".join(models.names())
+        raise ValueError(f"there is no model folder {name}; bundled models: {bundled}")
     try:
         return Path(snapshot_download(str(name)))
     except Exception as error:  # the hub raises a dozen kinds; to the user they are one

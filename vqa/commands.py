@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vqa.evidence import Evidence
     from vqa.predictor import Answer
 
-Model = Annotated[str | None, Option(help="A model folder; the bundled model if not given.")]
+Model = Annotated[str | None, Option(help="A model folder, or a name of `vqa models`.")]
 MaxTokens = Annotated[int | None, Option(min=1, help="Tokens of image and question, at most.")]
 MaxMemory = Annotated[str | None, Option(help="Peak memory, such as 4GiB, at most.")]
 MaxSeconds = Annotated[float | None, Option(min=0, help="Seconds for the answer, at most.")]

@@ -82,6 +82,8 @@ class Network:
     """How the decoder takes in what was read: as the initial state of each layer, or as a sequence
     that passes through the decoder's blocks before the answer."""
 
+    answer_tokens: int = 32
+    """Tokens of the longest answer that is written."""
     carry: bool = False
     """With the question in the decoder: each answer token also bears the sum of the question's
     tokens as they left the decoder, mapped: what the asked word has read of the image reaches the

@@ -282,7 +282,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         ]
         rows = torch.arange(batch, device=self.device).repeat_interleave(max(wide))
         start = torch.full((batch, 1), self.config.bos_token_id, device=self.device)
-        kwargs.setdefault("max_new_tokens", 32)
+        kwargs.setdefault("max_new_tokens", self.network.answer_tokens)
         return super().generate(start, past_key_values=cache.select(rows), **kwargs)
 
     @torch.no_grad()

@@ -10,7 +10,16 @@ from typing import Any
 
 import torch
 
-from vqa import __version__, checkpoint, evidence_reading, fingerprint, images, memory, search
+from vqa import (
+    __version__,
+    checkpoint,
+    evidence_reading,
+    fingerprint,
+    images,
+    memory,
+    models,
+    search,
+)
 from vqa import tokenizer as tokenizers
 from vqa.batch import Batch, collate
 from vqa.budget import Budget, parse_bytes, plan
@@ -23,7 +32,6 @@ from vqa.images import ImageSource, Picture
 from vqa.model import Encoding, LatteVQA
 from vqa.search import Candidate
 
-BUNDLED = Path(__file__).parent / "bundled"
 """The model that comes with the package: Latte trained on easy-VQA."""
 
 MAX_QUESTION = 2000
@@ -122,19 +130,19 @@ class Predictor:
         cache_mb: int = 256,
         cache_folder: str | Path | None = None,
     ) -> "Predictor":
-        """The model in folder `name` (default: the bundled one) on `device` (default: a GPU if
+        """The model in folder `name`, or bundled by that name, on `device` (default: a GPU if
         there is one).
 
         Encoded images are kept for the next question: `cache_mb` megabytes in memory, and all in
         `cache_folder` if given. Raises ValueError, in one sentence, for a folder that holds no
         such model.
         """
-        folder = checkpoint.find(BUNDLED if name is None else name)
+        name = models.DEFAULT if name is None else name
+        folder = checkpoint.find(name)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = LatteVQA.from_pretrained(folder, device=device, dtype=dtype)
-        title = "bundled" if name is None else str(name)
         kept = Encodings(cache_mb * 2**20, cache_folder)
-        return Predictor(model, tokenizers.load(folder), title, kept)
+        return Predictor(model, tokenizers.load(folder), str(name), kept)
 
     def ask(
         self,

@@ -91,10 +91,10 @@ def _sequences(model: LatteVQA, answers: list[list[int]]) -> torch.Tensor:
     return torch.tensor(rows, device=model.device)
 
 
-def write(model: LatteVQA, tokenizer: Any, cache: StateCache, longest: int = 32) -> Iterator[str]:
+def write(model: LatteVQA, tokenizer: Any, cache: StateCache) -> Iterator[str]:
     """A greedy answer as it grows: a generator, where generate() would want a thread."""
     config, written = model.config, [model.config.bos_token_id]
-    while len(written) <= longest:
+    while len(written) <= model.network.answer_tokens:
         token = torch.tensor([written[-1:]], device=model.device)
         out = model(token, past_key_values=cache)
         cache = out.past_key_values

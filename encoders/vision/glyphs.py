@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
@@ -59,7 +60,7 @@ class Encoder(nn.Module):
         """The trunk's weights, as benchmarks/glyph_weights.py writes them. Raises ValueError."""
         try:
             self.trunk.load_state_dict(load_file(weights))
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             raise ValueError(f"{weights} has no weights of a glyph trunk ({error})") from None
 
     def count(self, height: int, width: int) -> int:
@@ -82,12 +83,13 @@ class Encoder(nn.Module):
         found = [self._read(image) for image in images]
         width = max(len(at) for _, at, _ in found) + room
         tokens = found[0][0].new_zeros(len(found), width, WIDTH)
-        places = tokens.new_zeros(len(found), width, 2)
+        # A bf16 place could not tell 1,000 from 1,001.
+        places = torch.zeros(len(found), width, 2, device=tokens.device)
         mask = torch.zeros(len(found), width, dtype=torch.bool, device=tokens.device)
         for row, (cells, at, _) in enumerate(found):
             tokens[row, : len(at)], places[row, : len(at)], mask[row, : len(at)] = cells, at, True
         grids: list[tuple[Grid, ...]] = [(Grid(1, len(at)),) for _, at, _ in found]
-        pitch = tokens.new_tensor([pitch for _, _, pitch in found])
+        pitch = torch.tensor([pitch for _, _, pitch in found], device=tokens.device)
         return ImageTokens(tokens, mask, grids, places, pitch)
 
     def map(self, image: ImageTokens) -> ImageTokens:
@@ -105,20 +107,21 @@ class Encoder(nn.Module):
     def _read(self, image: Pixels) -> tuple[Tensor, Tensor, tuple[float, float]]:
         """Features `[n, 384]`, places `[n, 2]` and pitch of an image's letters, at least one."""
         view = self.view(image)
-        page = look(image, view).to(self.project.weight.device)
+        page = look(image, view).to(self.project.weight)  # its device and dtype
         cells, odds = self._cells(page)
-        at = self.kept(odds.sigmoid()) or [divmod(int(odds.argmax()), odds.shape[1])]
+        at = self.kept(odds.float().sigmoid()) or [divmod(int(odds.argmax()), odds.shape[1])]
         places = torch.tensor([at[number] for number in reading_order(at)], device=cells.device)
         rows, columns = places.unbind(1)
         corner = torch.tensor([view.top // CELL, view.left // CELL], device=cells.device)
         side = CELL / view.scale
         pitch = side / image.shape[1], side / image.shape[2]
-        return cells[rows, columns], (places + corner).to(cells.dtype), pitch
+        return cells[rows, columns], (places + corner).float(), pitch
 
     def kept(self, chance: Tensor) -> list[tuple[int, int]]:
         """Rows and columns of the cells that hold a letter's middle, `chance` `[rows, columns]`."""
-        # Of neighbours only one does: the leftmost of those alike.
-        chance = chance - 1e-7 * torch.arange(chance.shape[1], device=chance.device)
+        # Of neighbours only one does: of those alike the uppermost, of these the leftmost.
+        down, across = (torch.arange(side, device=chance.device) for side in chance.shape)
+        chance = chance - 1e-7 * (3 * down.unsqueeze(1) + across)  # each neighbour's is another
         best = max_pool2d(chance[None], (5, 3), 1, (2, 1))[0]
         chosen = torch.where((chance > self.keep) & (chance == best), chance, -1.0).flatten()
         likely = chosen.topk(min(self.tokens, len(chosen)))

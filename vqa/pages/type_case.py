@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from encoders.tiling import Grid
-from encoders.vision.glyph_trunk import CELL
+from encoders.vision.glyph_trunk import CELL, WIDTH
 from encoders.vision.reading_order import reading_order
 from encoders.vision.sheet import ImageTokens
 from vqa.datasets import DataError
@@ -43,6 +43,11 @@ class TypeCase:
             raise DataError(
                 f"{path} is no type case ({error}); benchmarks/glyph_weights.py makes one"
             ) from None
+        if not len(codes) or features.shape != (len(codes), WIDTH):
+            raise DataError(
+                f"{path} holds features {list(features.shape)} of {codes.numel()} letters, not of "
+                f"some letters {WIDTH} each; benchmarks/glyph_weights.py makes a type case"
+            )
         order = codes.argsort(stable=True)
         self.features = features[order].float()
         found, counts = codes[order].unique_consecutive(return_counts=True)
@@ -57,13 +62,16 @@ class TypeCase:
         and column in pixels `[n, 3]`), `em` pixels high."""
         side = CELL * em / rng.uniform(*HEIGHTS)  # of a cell, in pixels of the image
         cells: dict[tuple[int, int], int] = {}
+        ghosts: list[tuple[int, int]] = []
         for code, down, across in letters.tolist():
             if code in self.of and rng.random() >= LOST:
                 row, column = int(down / side), int(across / side)
                 cells.setdefault((row, column), code)
                 if GHOST in self.of and rng.random() < GHOSTS:
                     beside = row + rng.randint(-1, 1), column + rng.choice((-2, -1, 1, 2))
-                    cells.setdefault((max(0, beside[0]), max(0, beside[1])), GHOST)
+                    ghosts.append((max(0, beside[0]), max(0, beside[1])))
+        for ghost in ghosts:  # after the letters, lest one takes the cell of a letter
+            cells.setdefault(ghost, GHOST)
         at = list(cells) or [(0, 0)]
         codes = [*cells.values()] or [next(iter(self.of))]
         order = reading_order(at)
