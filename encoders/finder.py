@@ -6,7 +6,7 @@ are to be written can be looked for by their number instead.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, pad
 
 from encoders.position import sine
 
@@ -21,6 +21,7 @@ class Finder(nn.Module):
         super().__init__()
         self.mark = nn.Linear(dim, 1)
         self.again = nn.Linear(dim, dim)
+        self.hand = nn.Linear(dim, dim)
 
     def forward(self, read: Tensor) -> Tensor:
         """Logits `[B, N]` of whether each token holds a part of the answer; `read` `[B, N, D]`."""
@@ -45,6 +46,10 @@ class Finder(nn.Module):
         tokens = read.gather(1, index) + self.again(shown.gather(1, index))
         number = sine(torch.arange(most, device=read.device), read.shape[-1])
         return tokens + number.to(tokens.dtype), chosen.gather(1, which), which
+
+    def handed(self, picked: Tensor, mask: Tensor) -> Tensor:
+        """What is told of each picked token, in order, and at last nothing: `[B, n + 1, D]`."""
+        return pad(self.hand(picked) * mask.unsqueeze(-1), (0, 0, 0, 1))
 
 
 def finding_loss(logits: Tensor, marks: Tensor, mask: Tensor) -> Tensor:

@@ -77,9 +77,9 @@ def test_rollout_is_the_product_of_matrices(
         step[:count] = torch.eye(total)[:count]  # the memory passes through no layer
         step[count:] = (step[count:] + torch.eye(total)[count:]) / 2
         weights = weights @ step
-    decoded, grids = methods.decoder_rollout(model, pixels, ASKED)
+    decoded, shown = methods.decoder_rollout(model, pixels, ASKED)
     torch.testing.assert_close(decoded, weights[:count], rtol=0, atol=1e-10)
-    assert grids == image.grids[0]
+    assert shown.grids == image.grids
     expected = weights[:count]
     for seen in reversed(of_encoder):
         expected = expected @ (seen + torch.eye(count)) / 2

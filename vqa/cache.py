@@ -13,8 +13,9 @@ class StateCache(Cache):
     """One mixer state a decoder layer: all that is known of image, question and the answer so far.
 
     `length` counts the answer tokens read; the memory before them is not counted, for generate()
-    would take it for a prompt. `carried` `[B, D]`, where the network has it, is what every answer
-    token bears of the question. With Latte the size does not depend on how much was read.
+    would take it for a prompt. `carried` `[B, n, D]`, where the network has it, is what the
+    answer's tokens bear of the question and of what was found: the t-th the t-th, those after the n-th the
+    n-th. With Latte the size does not depend on how much was read.
     """
 
     is_compileable = False

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from encoders.pixels import Pixels
 from encoders.stack import States
@@ -26,12 +27,14 @@ class Read(NamedTuple):
     """What a question was answered from.
 
     `memory`: the tokens that the decoder took in, patches first; `states`: its own after them;
-    `cache`: those after the question, `LatteVQA.read`'s result to the bit.
+    `cache`: those after the question, `LatteVQA.read`'s result to the bit; `marked`, of a network
+    that finds before it reads: how likely each patch of `memory` holds the answer `[B, n]`.
     """
 
     memory: ImageTokens
     states: StateCache
     cache: StateCache
+    marked: Tensor | None = None
 
 
 class Relevance(NamedTuple):
@@ -57,13 +60,11 @@ def read(model: LatteVQA, images: Sequence[Pixels] | ImageTokens, batch: Batch) 
     """`model.read` of one question an image, with the tokens kept."""
     memory = sequence(model, images, batch)
     if model.finder is not None:
-        memory, _ = model.find(memory, batch.question_mask)
-    else:
-        memory = memory._replace(tokens=model._fuse(*memory[:4]))
+        memory, logits, _ = model.find(memory, batch.question_mask)
+        cache = model.taken(memory, batch.question_mask)
+        return Read(memory, cache, cache, logits.float().sigmoid())
+    memory = memory._replace(tokens=model._fuse(*memory[:4]))
     states = model._take_in(memory.tokens, memory.mask, memory.places)
-    if model.finder is not None:
-        words = memory.tokens[:, -batch.question.shape[1] :]
-        states.carried = model._carried(words, batch.question_mask)
     if model.network.question == "encoder":
         return Read(memory, states, states)
     return Read(memory, states, model.asked(states, batch.question, batch.question_mask))
@@ -75,7 +76,10 @@ def relevance(model: LatteVQA, found: Read, batch: Batch) -> Relevance:
     Attention weight times the derivative of the answer's log-probability, its end included, with
     respect to the weight, summed over the words that read, and of that what is positive, over the
     decoder's layers and heads. Encoders are taken to leave what a patch shows at its place.
+    Of a network that finds before it reads: how likely each patch it read holds the answer.
     """
+    if found.marked is not None:
+        return _of_marks(found.memory, found.marked)
     gradients, of_words = _gradients(model, found.states, batch)
     memory, real, grids, places, _ = found.memory
     scanned = model.network.memory == "sequence"
@@ -89,13 +93,20 @@ def relevance(model: LatteVQA, found: Read, batch: Batch) -> Relevance:
     return Relevance(patches / total.unsqueeze(1), words / total)
 
 
+def _of_marks(memory: ImageTokens, marked: Tensor) -> Relevance:
+    likely = marked * memory.mask[:, : marked.shape[1]]
+    share = likely / likely.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    patches = pad(share, (0, memory.mask.shape[1] - marked.shape[1]))
+    return Relevance(patches, patches.new_zeros(len(patches)))
+
+
 def _gradients(model: LatteVQA, states: StateCache, batch: Batch) -> tuple[States, Tensor]:
     """Of the answers' log-probability: the derivatives with respect to the states, and what words
     read of each other to its credit, `[B]`."""
     assert batch.answer is not None and batch.labels is not None
     with torch.inference_mode(False), torch.enable_grad():  # clones can be differentiated
         leaves = [type(state)(*map(_leaf, state)) for state in states.states]
-        after = StateCache(leaves, carried=states.carried)
+        after = StateCache(leaves)
         with _values(model) as values:
             if model.network.question == "decoder":
                 after = model.asked(after, batch.question.clone(), batch.question_mask.clone())

@@ -13,6 +13,7 @@ from typing import Any
 from encoders.mixers import attention
 from encoders.pixels import BAND
 from encoders.stack import CHUNK
+from encoders.vision import glyphs
 from vqa.images import resample
 from vqa.model import LatteVQA
 from vqa.work import Work
@@ -23,6 +24,10 @@ FIRST_USE = 32 * 2**20
 HEAP = 1.5
 """Memory of a batch of tiles over its living tensors. glibc returns large blocks only; of the
 smaller ones that lie between living ones it keeps none to about half a batch's (docs/budget.md)."""
+
+
+PRINT = 80
+"""Numbers a pixel of a page while encoders/vision/glyph_trunk.py reads it: measured, 77 to 85."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,8 @@ def _overview(work: Work) -> int:
 
 def _tiles(vision: Any, work: Work, size: int) -> int:
     """One batch of tiles: stacked, in the patch embedding, or in the blocks of the encoder."""
+    if isinstance(vision, glyphs.Encoder):
+        return work.batch_pixels * size * PRINT + 3 * size * vision.most
     pixels = work.batch_pixels * size
     stacking = 9 * pixels  # the last batch, the tiles of this one, and these as one tensor
     steps = [stacking, 6 * pixels + _embedding(vision, pixels)]

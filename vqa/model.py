@@ -121,18 +121,17 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         memory = self.sequence(images, question, question_mask, index)
         if self.finder is None:
             return self._take_in(self._fuse(*memory[:4]), memory.mask, memory.places), None
-        found, logits = self.find(memory, question_mask, marks)
-        cache = self._take_in(found.tokens, found.mask, found.places)
-        words = found.tokens[:, -question.shape[1] :]
-        cache.carried = self._carried(words, question_mask)
+        found, _, logits = self.find(memory, question_mask, marks)
+        cache = self.taken(found, question_mask)
         if marks is None:
             return cache, None
         return cache, finding_loss(logits, marks, memory.mask[:, : logits.shape[1]])
 
     def find(
         self, memory: ImageTokens, question_mask: Tensor, marks: Tensor | None = None
-    ) -> tuple[ImageTokens, Tensor]:
-        """Of `memory` (of `sequence`) what holds the answer, then the question; and all logits."""
+    ) -> tuple[ImageTokens, Tensor, Tensor]:
+        """Of `memory` (of `sequence`) what holds the answer, then the question; the logits of what
+        was found, and those of all."""
         assert self.finder is not None
         start = memory.tokens.shape[1] - question_mask.shape[1]
         shown, real = memory.tokens[:, :start].clone(), memory.mask[:, :start]
@@ -149,7 +148,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             torch.cat([places, memory.places[:, start:]], 1),
             memory.pitch,
         )
-        return found, logits
+        return found, logits.gather(1, which), logits
 
     def asked(self, cache: StateCache, question: Tensor, question_mask: Tensor) -> StateCache:
         """What the decoder knows of images, `cache`, and one question each, which is read in it."""
@@ -165,7 +164,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         count = mask.sum(1, keepdim=True).clamp(min=1).to(words.dtype)
         # Over the root of their number: as much variance as one word, whatever the number.
         carried: Tensor = self.carry(total / count.sqrt())
-        return carried
+        return carried.unsqueeze(1)
 
     def sequence(
         self,
@@ -191,6 +190,17 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         places[:, start:] = text.unsqueeze(-1)
         mask[:, start:] = question_mask
         return ImageTokens(tokens, mask, grids, places, pitch)
+
+    def taken(self, found: ImageTokens, question_mask: Tensor) -> StateCache:
+        """What the decoder knows of what `find` found."""
+        assert self.finder is not None
+        cache = self._take_in(found.tokens, found.mask, found.places)
+        start = found.tokens.shape[1] - question_mask.shape[1]
+        cache.carried = self.finder.handed(found.tokens[:, :start], found.mask[:, :start])
+        asked = self._carried(found.tokens[:, start:], question_mask)
+        if asked is not None:
+            cache.carried = cache.carried + asked
+        return cache
 
     def _fuse(
         self, tokens: Tensor, mask: Tensor, grids: list[tuple[Grid, ...]], places: Tensor
@@ -251,7 +261,8 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             cache, finding = self._read(images, question, question_mask, image_index, marks)  # type: ignore[arg-type]
         words = self._words(input_ids, 1, cache.length)
         if cache.carried is not None:
-            words = words + cache.carried.unsqueeze(1)
+            place = torch.arange(cache.length, cache.length + words.shape[1])
+            words = words + cache.carried[:, place.clamp(max=cache.carried.shape[1] - 1)]
         if input_ids.shape[1] == 1:
             token, states = self.decoder.step(words.squeeze(1), cache.states)
             hidden = token.unsqueeze(1)

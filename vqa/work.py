@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from encoders.tiling import Grid, grid_of
+from encoders.vision import glyphs
 from encoders.vision.sheet import parts_of
 from vqa.model import LatteVQA
 
@@ -29,6 +30,8 @@ def work_of(
 ) -> Work:
     """The work of one question about an image; without its `overview`, less than that."""
     vision = model.vision
+    if isinstance(vision, glyphs.Encoder):
+        return _of_print(vision, height, width, question_tokens)
     patch, side, whole = vision.patch, vision.side, grid_of(height, width, vision.patch)
     grids: tuple[Grid, ...] = (whole,)
     if overview:
@@ -46,4 +49,17 @@ def work_of(
         slots=tiles * rows * columns,
         batch_pixels=min(tiles * tile_pixels, max(tile_pixels, vision.pixels_at_once)),
         overview=len(grids) > 1,
+    )
+
+
+def _of_print(vision: glyphs.Encoder, height: int, width: int, question_tokens: int) -> Work:
+    """At most: how much print there is, and so how large it is read, only the image tells."""
+    return Work(
+        height=height,
+        width=width,
+        tokens=vision.count(height, width) + question_tokens,
+        tiles=-(-vision.most // vision.band),
+        slots=vision.most // vision.patch**2,
+        batch_pixels=min(vision.most, vision.band),
+        overview=True,
     )

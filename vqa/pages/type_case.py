@@ -43,7 +43,7 @@ class TypeCase:
             raise DataError(
                 f"{path} is no type case ({error}); benchmarks/glyph_weights.py makes one"
             ) from None
-        if not len(codes) or features.shape != (len(codes), WIDTH):
+        if codes.dim() != 1 or not len(codes) or features.shape != (len(codes), WIDTH):
             raise DataError(
                 f"{path} holds features {list(features.shape)} of {codes.numel()} letters, not of "
                 f"some letters {WIDTH} each; benchmarks/glyph_weights.py makes a type case"
