@@ -20,8 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         predictor = Predictor.from_pretrained(flags.model)
         from app.demo import build, serve
+        from vqa import models
 
-        demo = build(predictor, reading)
+        demo = build(predictor, reading, () if flags.model else models.names())
         serve(demo, flags.host, flags.port, flags.share, flags.max_upload)
     except ValueError as error:
         print(f"app: {error}", file=sys.stderr)
@@ -37,7 +38,11 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = options.add_argument
-    add("--model", metavar="DIR", help="model folder; the bundled model if not given")
+    add(
+        "--model",
+        metavar="DIR",
+        help="model folder or bundled model; the visitor's choice if not given",
+    )
     add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 opens it to the network")
     add("--port", type=port, metavar="N", help="port; the first free one from 7860 if not given")
     add("--share", action="store_true", help="also give it a public address, through gradio.live")

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from app import evidence
+from app.choice import Choice, verdict
 from app.upload import at_page, failure, path_of, told
-from vqa.predictor import Answer, Predictor, Reading
+from vqa.predictor import Answer, Reading
 
 TOP = 5
 """Answers shown with their probabilities."""
@@ -15,7 +16,7 @@ Shown = tuple[str, dict[str, float] | None, str, Any]
 """The answer's text, the best answers' probabilities, the details, a PIL image or None."""
 
 
-def answering(predictor: Predictor, reading: Reading) -> Callable[..., Iterator[Shown]]:
+def answering(choice: Choice, reading: Reading) -> Callable[..., Iterator[Shown]]:
     """The function behind the page: what was uploaded and asked -> what is shown, over time."""
 
     def answer(
@@ -23,13 +24,15 @@ def answering(predictor: Predictor, reading: Reading) -> Callable[..., Iterator[
         question: str | None,
         page: float | None = 1,
         show: bool | None = False,
+        model: str | None = None,
     ) -> Iterator[Shown]:
         """Answers a question about an image, or about one page of a PDF or TIFF (the first if not
-        given): the answer's text, the most probable answers with their probabilities, what was
+        given), by one of the models (the first if not given): the answer's text, the most probable answers with their probabilities, what was
         read, and, with `show`, a picture of where it was read. The text grows while it is written;
         the picture comes last."""
         path = path_of(image)
         chosen, where = at_page(reading, page), wanted(show)
+        predictor = choice.get(model)
         yield "", None, "Reading the image ...", None
         with told(path):
             for part in predictor.stream(path, str(question or ""), TOP, chosen, where):
@@ -37,7 +40,7 @@ def answering(predictor: Predictor, reading: Reading) -> Callable[..., Iterator[
                     found = part
                 else:
                     yield part, None, "Writing the answer ...", None
-        shown = found.answer, probabilities(found), details(found)
+        shown = verdict(found), probabilities(found), details(found)
         yield *shown, None
         if found.evidence is not None:
             # The image is decoded once more for it: the answer does not wait.

@@ -1,5 +1,6 @@
 """The page and its API endpoint: a file and a question in, the answer as it is written out."""
 
+from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from gradio.data_classes import APIInfo
 
 from app import preview
 from app.answering import TOP, answering
+from app.choice import Choice, note
 from app.look import CSS, THEME
 from app.paste import PASTE
 from vqa.predictor import NATIVE, Predictor, Reading
@@ -30,8 +32,7 @@ KEPT = 3600
 
 INTRO = """# Latte VQA
 Ask a question about an image of any size. It is read at full size, unless the answer says less."""
-BUNDLED_NOTE = """The bundled model has seen only easy-VQA: small pictures of one coloured shape and
-questions like the examples. For other images, train a model on yours and start this page with
+TRAIN_NOTE = """For other images and questions, train a model on yours and start this page with
 `--model`."""
 
 
@@ -66,8 +67,10 @@ def _defaults(block_fn: BlockFunction) -> list[Any]:
     return [None if each.default is each.empty else each.default for each in arguments]
 
 
-def build(predictor: Predictor, reading: Reading = NATIVE) -> gr.Blocks:
-    """The page, not yet served; `reading`: which images are accepted and what they may cost."""
+def build(predictor: Predictor, reading: Reading = NATIVE, others: Sequence[str] = ()) -> gr.Blocks:
+    """The page, not yet served; `reading`: which images are accepted and what they may cost;
+    `others`: bundled models that may be chosen besides."""
+    choice = Choice(predictor, others)
     gr.set_static_paths([EXAMPLES])  # served as they are: a copy would be deleted with the uploads
     with Demo(title="Latte VQA", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as demo:
         gr.Markdown(INTRO)
@@ -76,15 +79,15 @@ def build(predictor: Predictor, reading: Reading = NATIVE) -> gr.Blocks:
                 with gr.Column(elem_id="image"):
                     image, page, picture = _uploads()
                 question, show, ask = _asking()
+                model, said = _models(choice)
             with gr.Column(min_width=360):
                 outputs = _outputs()
         examples = _examples()
-        if predictor.name == "bundled":
-            gr.Markdown(BUNDLED_NOTE)
+        gr.Markdown(TRAIN_NOTE)
         _preview(reading, image, picture, page)
         event: dict[str, Any] = {
-            "fn": answering(predictor, reading),
-            "inputs": [image, question, page, show],
+            "fn": answering(choice, reading),
+            "inputs": [image, question, page, show, model],
             "outputs": outputs,
             # Gradio would copy the file and refuse numbers in its own words.
             "preprocess": False,
@@ -96,6 +99,7 @@ def build(predictor: Predictor, reading: Reading = NATIVE) -> gr.Blocks:
             example, examples, [image, question, page], api_visibility="private"
         )
         chosen.then(api_visibility="private", **event)
+        model.change(note, model, said, api_visibility="private", queue=False)
     return demo.queue(max_size=WAITING)
 
 
@@ -123,6 +127,14 @@ def _asking() -> tuple[gr.Textbox, gr.Checkbox, gr.Button]:
     )
     show = gr.Checkbox(True, label="Show where it was read", elem_id="show")
     return question, show, gr.Button("Ask", variant="primary", elem_id="ask")
+
+
+def _models(choice: Choice) -> tuple[gr.Dropdown, gr.Markdown]:
+    several = len(choice.names) > 1
+    model = gr.Dropdown(
+        choice.names, value=choice.first, label="Model", visible=several, elem_id="model"
+    )
+    return model, gr.Markdown(note(choice.first), elem_id="note")
 
 
 def _outputs() -> list[gr.Textbox | gr.Label | gr.Markdown | gr.Image]:

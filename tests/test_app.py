@@ -17,6 +17,7 @@ from PIL import Image
 from serving import ROOT, served, start
 
 from app.answering import answering, details
+from app.choice import Choice
 from app.demo import build
 from vqa import images
 from vqa.predictor import NATIVE, Answer, Predictor, Reading, check_question
@@ -286,7 +287,7 @@ def test_out_of_memory_is_a_sentence(predictor: Predictor) -> None:
     full = Predictor(predictor.model, predictor.tokenizer)
     full.stream = stream  # type: ignore[assignment]
     with pytest.raises(Exception, match="scan.png needs more memory than there is here"):
-        list(answering(full, NATIVE)({"path": "/uploads/scan.png"}, ASKED))
+        list(answering(Choice(full), NATIVE)({"path": "/uploads/scan.png"}, ASKED))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

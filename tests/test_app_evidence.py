@@ -14,6 +14,7 @@ from test_app import ASKED, post, uploaded
 
 from app import evidence
 from app.answering import answering, details
+from app.choice import Choice
 from vqa import evidence_picture, images
 from vqa.budget import Budget
 from vqa.evidence import Evidence
@@ -182,7 +183,7 @@ def test_an_image_read_smaller_is_drawn_on_whole(predictor: Predictor, files: Pa
     whole = predictor.ask(path, ASKED)
     tight = Reading(budget=Budget(max_tokens=whole.tokens // 2))
     answer = predictor.ask(path, ASKED, reading=tight, evidence=True)
-    *_, (text, _, line, picture) = answering(predictor, tight)(_file(path), ASKED, 1, True)
+    *_, (text, _, line, picture) = answering(Choice(predictor), tight)(_file(path), ASKED, 1, True)
     assert answer.scale < 1 and answer.read_at in line and text == answer.answer
     assert np.array_equal(pixels(picture), drawn(path, answer))
     assert picture.size == (whole.width, whole.height)
@@ -205,7 +206,7 @@ def test_the_answer_stays_where_it_cannot_be_drawn(
         (fail(KeyError("a bug")), "an error of this program, which its log tells"),
         (path.unlink, "gone.png does not exist"),
     ):
-        asked = answering(spoiling(predictor, spoil), NATIVE)
+        asked = answering(Choice(spoiling(predictor, spoil)), NATIVE)
         *_, before, (text, label, line, picture) = asked(_file(path), ASKED, 1, True)
         assert text == before[0] == answer.answer and label == before[1] and picture is None
         told = line.removeprefix(before[2] + " · not drawn: ")
@@ -229,7 +230,7 @@ def test_there_may_be_nothing_to_show(predictor: Predictor, files: Path) -> None
     silent = Predictor(predictor.model, predictor.tokenizer)
     parts = [replace(answer, evidence=cold)]
     silent.stream = lambda *_: iter(parts)  # type: ignore[assignment, method-assign]
-    asked = answering(silent, NATIVE)
+    asked = answering(Choice(silent), NATIVE)
     *_, (text, _, line, picture) = asked(_file(files / "first.png"), ASKED, 1, True)
     assert text == answer.answer and picture is None
     assert line.endswith("· no part of the image made this answer more probable")

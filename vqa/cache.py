@@ -14,8 +14,8 @@ class StateCache(Cache):
 
     `length` counts the answer tokens read; the memory before them is not counted, for generate()
     would take it for a prompt. `carried` `[B, n, D]`, where the network has it, is what the
-    answer's tokens bear of the question and of what was found: the t-th the t-th, those after the n-th the
-    n-th. With Latte the size does not depend on how much was read.
+    answer's tokens bear of the question and of what was found: the t-th the t-th, and those after
+    the n-th the n-th. With Latte the size does not depend on how much was read.
     """
 
     is_compileable = False

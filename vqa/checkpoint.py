@@ -32,8 +32,8 @@ def find(name: str | Path) -> Path:
     if folder.exists():
         raise ValueError(f"{name} is a file; a model is a folder with {', '.join(FILES)}")
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
-        bundled = ", ".join(models.names())
-        raise ValueError(f"there is no model folder {name}; bundled models: {bundled}")
+        known = ", ".join(models.names())
+        raise ValueError(f"there is no model folder {name}; bundled models: {known}")
     try:
         return Path(snapshot_download(str(name)))
     except Exception as error:  # the hub raises a dozen kinds; to the user they are one

@@ -42,8 +42,13 @@ def card(name: str | Path) -> Card | None:
     place = folder(name) or Path(name).expanduser()
     try:
         words = ModelCard.load(place / "README.md").data.to_dict()
-        texts = [str(words[key]) for key in ("trained_for", "cannot", "score")]
-        size = (place / "model.safetensors").stat().st_size
-        return Card(place.name, size, *texts, float(words.get("unsure_below", 0.0)))
+        return Card(
+            name=place.name,
+            size=(place / "model.safetensors").stat().st_size,
+            trained_for=str(words["trained_for"]),
+            cannot=str(words["cannot"]),
+            score=str(words["score"]),
+            unsure_below=float(words.get("unsure_below", 0.0)),
+        )
     except (OSError, KeyError, ValueError):
         return None
