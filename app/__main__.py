@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--model",
         metavar="DIR",
-        help="model folder or bundled model; the visitor's choice if not given",
+        help="model folder or bundled model; visitors choose if not given",
     )
     add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 opens it to the network")
     add("--port", type=port, metavar="N", help="port; the first free one from 7860 if not given")

@@ -27,9 +27,9 @@ def answering(choice: Choice, reading: Reading) -> Callable[..., Iterator[Shown]
         model: str | None = None,
     ) -> Iterator[Shown]:
         """Answers a question about an image, or about one page of a PDF or TIFF (the first if not
-        given), by one of the models (the first if not given): the answer's text, the most probable answers with their probabilities, what was
-        read, and, with `show`, a picture of where it was read. The text grows while it is written;
-        the picture comes last."""
+        given), by one of the models (the first if not given): the answer's text, the most probable
+        answers with their probabilities, what was read, and, with `show`, a picture of where it was
+        read. The text grows while it is written; the picture comes last."""
         path = path_of(image)
         chosen, where = at_page(reading, page), wanted(show)
         predictor = choice.get(model)

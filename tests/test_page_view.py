@@ -82,8 +82,9 @@ def test_a_price_alone_at_the_right_is_seen() -> None:
 def test_ink_at_the_very_ends_is_seen(side: int) -> None:
     """Also in what is left of a page after whole squares."""
     image = torch.full((3, side, side + 5), 255, dtype=torch.uint8)
-    image[:, -3:, 400:700] = 0
-    image[:, 400:700, -3:] = 0
+    for start in range(400, 700, 16):
+        image[:, -3:, start : start + 8] = 0
+        image[:, start : start + 8, -3:] = 0
     covers(view_of(image, 30_000, 100_000, 10_000_000, UNIT), image)
 
 
@@ -104,10 +105,10 @@ def test_empty_paper_is_left_out() -> None:
 
 
 def test_print_is_brought_to_one_size() -> None:
-    """The same text, set three times as large, is looked at a third as large."""
+    """The same text, set twice as large, is looked at about half as large."""
     lines = [(2 + 3 * line, 4, "what is printed on it") for line in range(12)]
     views = []
-    for em in (10, 30):
+    for em in (20, 40):
         texts = [(down * em // 2, across * em, text) for down, across, text in lines]
         image = page(25 * em, 25 * em, texts, em)
         view = view_of(image, 40_000, 1, 10**7, UNIT)
@@ -128,13 +129,13 @@ def test_least_and_most_bound_the_scale() -> None:
 
 
 def test_a_huge_picture_with_little_ink_becomes_small() -> None:
-    image = torch.full((3, 9000, 7000), 255, dtype=torch.uint8)
-    image[:, 4000:4600, 3000:4000] = page(600, 1000, [(9, 9, "words"), (300, 500, "here")], 90)
+    image = torch.full((3, 5000, 4000), 255, dtype=torch.uint8)
+    image[:, 2000:2600, 1500:2500] = page(600, 1000, [(9, 9, "words"), (300, 500, "here")], 90)
     most = 300_000
     view = view_of(image, 20_000, 100_000, most, UNIT)
     lawful(view, image, most)
     covers(view, image)
-    assert view.height * view.width < most and view.scale < 0.3
+    assert view.height * view.width < most and view.scale < 0.6
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (7, 300), (16, 16), (5, 4000), (9000, 3)])
@@ -191,7 +192,7 @@ def test_looking_is_cropping_and_resizing(view: View) -> None:
 def test_looking_at_a_view_of_a_page_shrunk_much() -> None:
     """Averaged on the way there: nearly, not exactly, what torch gives at once."""
     image = page(1500, 1200, [(400, 300, "large letters"), (800, 400, "and more")], 120)
-    view = view_of(image, 10_000, 1_000, 60_000, UNIT)
+    view = view_of(image, 6_000, 1_000, 60_000, UNIT)
     assert view.scale < 0.3 and min(view.top, view.left) > 0
     seen = look(image, view)
     assert (seen - resized(image, view)).abs().mean() < 2
@@ -210,7 +211,7 @@ def test_a_pixel_is_where_the_view_says() -> None:
         dark = 255 - look(image, view).mean(0)
         rows, columns = torch.arange(view.height) + 0.5, torch.arange(view.width) + 0.5
         found = (dark.sum(1) @ rows / dark.sum(), dark.sum(0) @ columns / dark.sum())
-        slack = max(1.0, view.scale)  # a crop begins at a whole pixel
+        slack = view.scale + 0.5  # a crop begins at a whole pixel and ends at one
         assert abs(found[0] + view.top - (down + 10) * view.scale) <= slack
         assert abs(found[1] + view.left - (across + 10) * view.scale) <= slack
 

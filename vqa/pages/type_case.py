@@ -21,9 +21,9 @@ from vqa.datasets import DataError
 
 HEIGHTS = 28.0, 52.0
 """Pixels of an em where the encoder reads it, from and to."""
-LOST = 0.05
+LOST = 0.01
 """Share of letters that the encoder does not see."""
-GHOSTS = 0.1
+GHOSTS = 0.02
 """Share of letters beside which it sees another that is none."""
 GHOST = 0
 """The code point of these in the file."""
