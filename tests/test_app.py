@@ -19,7 +19,7 @@ from serving import ROOT, served, start
 from app.answering import answering, details
 from app.choice import Choice
 from app.demo import build
-from vqa import images
+from vqa import images, models
 from vqa.predictor import NATIVE, Answer, Predictor, Reading, check_question
 
 LIMIT = 1_000_000
@@ -248,9 +248,9 @@ def test_only_answer_is_public(client: Client) -> None:
     assert list(api["named_endpoints"]) == ["/answer"] and not api["unnamed_endpoints"]
     endpoint = api["named_endpoints"]["/answer"]
     parameters = endpoint["parameters"]
-    assert [p["parameter_name"] for p in parameters] == ["image", "question", "page", "show"]
-    assert [p["parameter_default"] for p in parameters] == [None, None, 1, False]
-    assert [p["parameter_has_default"] for p in parameters] == [False, False, True, True]
+    assert [p["parameter_name"] for p in parameters] == ["image", "question", "page", "show", "model"]
+    assert [p["parameter_default"] for p in parameters] == [None, None, 1, False, None]
+    assert [p["parameter_has_default"] for p in parameters] == [False, False, True, True, True]
 
 
 def test_files_of_the_server_cannot_be_asked_about(url: str, pictures: Path) -> None:
@@ -260,9 +260,10 @@ def test_files_of_the_server_cannot_be_asked_about(url: str, pictures: Path) -> 
 
 
 def test_a_wrong_model_folder_is_one_sentence() -> None:
+    known = ", ".join(models.names())
     out, err = (process := start("--model", "/nonexistent")).communicate(timeout=120)
     assert process.returncode == 2
-    assert (out, err) == ("", "app: there is no model folder /nonexistent\n")
+    assert (out, err) == ("", f"app: there is no model folder /nonexistent; bundled models: {known}\n")
 
 
 def test_wrong_options_are_told() -> None:

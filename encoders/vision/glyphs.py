@@ -61,7 +61,11 @@ class Encoder(nn.Module):
         try:
             self.trunk.load_state_dict(load_file(weights))
         except (OSError, RuntimeError, SafetensorError) as error:
-            raise ValueError(f"{weights} has no weights of a glyph trunk ({error})") from None
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{weights} has no weights of a glyph trunk ({reason}); "
+                "benchmarks/glyph_weights.py makes them"
+            ) from None
 
     def count(self, height: int, width: int) -> int:
         """How many tokens an image of `height x width` pixels becomes at most."""
