@@ -248,7 +248,13 @@ def test_only_answer_is_public(client: Client) -> None:
     assert list(api["named_endpoints"]) == ["/answer"] and not api["unnamed_endpoints"]
     endpoint = api["named_endpoints"]["/answer"]
     parameters = endpoint["parameters"]
-    assert [p["parameter_name"] for p in parameters] == ["image", "question", "page", "show", "model"]
+    assert [p["parameter_name"] for p in parameters] == [
+        "image",
+        "question",
+        "page",
+        "show",
+        "model",
+    ]
     assert [p["parameter_default"] for p in parameters] == [None, None, 1, False, None]
     assert [p["parameter_has_default"] for p in parameters] == [False, False, True, True, True]
 
@@ -263,7 +269,10 @@ def test_a_wrong_model_folder_is_one_sentence() -> None:
     known = ", ".join(models.names())
     out, err = (process := start("--model", "/nonexistent")).communicate(timeout=120)
     assert process.returncode == 2
-    assert (out, err) == ("", f"app: there is no model folder /nonexistent; bundled models: {known}\n")
+    assert (out, err) == (
+        "",
+        f"app: there is no model folder /nonexistent; bundled models: {known}\n",
+    )
 
 
 def test_wrong_options_are_told() -> None:

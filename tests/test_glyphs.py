@@ -23,7 +23,19 @@ def make(dtype: torch.dtype = torch.float32, **words: object) -> Encoder:
     """Images of at most 40,000 pixels are read as they are."""
     torch.manual_seed(0)
     settings = {"ink": 1, "least": 40_000, "most": 10**6, "local": 1, "keep": 0.0, **words}
-    return Encoder(DIM, **settings).to(dtype).eval()  # type: ignore[arg-type]
+    encoder = Encoder(DIM, **settings)  # type: ignore[arg-type]
+    lively(encoder.trunk)
+    return encoder.to(dtype).eval()
+
+
+def lively(trunk: Trunk) -> Trunk:
+    """Weights so large that what is found differs from cell to cell."""
+    for part in trunk.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight)
+    for block in trunk.blocks:
+        nn.init.normal_(block.back.weight, std=0.02)  # type: ignore[union-attr, arg-type]
+    return trunk
 
 
 def noise(height: int, width: int, seed: int = 0) -> Tensor:
@@ -60,7 +72,7 @@ def blobs(height: int, width: int, middles: list[tuple[int, int]], side: int) ->
 def test_cells_and_letters_stand_where_the_definition_says() -> None:
     """From what is convolved, place by place."""
     torch.manual_seed(0)
-    trunk = Trunk().double()
+    trunk = lively(Trunk()).double()
     trunk.shift.normal_(), trunk.scale.uniform_(0.5, 2)
     page = torch.rand(3, 48, 32, dtype=torch.float64) * 255
     found = trunk.convolved(page)
@@ -89,11 +101,13 @@ def test_cells_and_letters_stand_where_the_definition_says() -> None:
 
 def test_a_cell_sees_what_is_around_it_and_no_further_than_its_reach() -> None:
     torch.manual_seed(0)
-    trunk = Trunk().double()
+    trunk = lively(Trunk()).double()
     page = (torch.rand(3, 400, 32, dtype=torch.float64) * 255).requires_grad_()
     features, odds = trunk(page)
     for row in (24, 25):
-        for number in (features[row, 2].sum(), odds[row, 2]):
+        # The two halves of 16 pixels are told from the same, the features from rows between.
+        middles = ((features[row, 2].sum(), (row + 0.5) * CELL), (odds[row, 2], 25.0 * CELL))
+        for number, expected in middles:
             (slope,) = torch.autograd.grad(number, page, retain_graph=True)
             share = slope.abs().sum((0, 2))
             rows = share.nonzero().flatten()
@@ -102,7 +116,7 @@ def test_a_cell_sees_what_is_around_it_and_no_further_than_its_reach() -> None:
             assert rows[-1] < row * CELL // 16 * 16 + 16 + REACH
             assert rows[-1] - rows[0] > 100
             middle = (share @ torch.arange(400.0, dtype=torch.float64)) / share.sum()
-            assert abs(middle - (row + 0.5) * CELL) < CELL
+            assert abs(middle - expected) < 1.5 * CELL, "strides put it some pixels higher"
     page = (torch.rand(3, 32, 240, dtype=torch.float64) * 255).requires_grad_()
     features, odds = trunk(page)
     for number in (features[1, 14].sum(), odds[1, 14]):
@@ -123,7 +137,7 @@ def test_read_in_bands_is_read_at_once(height: int, width: int) -> None:
     view = whole.view(image[0])
     assert (view.scale, view.height, view.width) == (1, height, width)
     one, other = whole(image), bands(image)
-    assert one.mask.sum() > 20
+    assert one.mask.sum() > 8
     assert one.grids == other.grids and torch.equal(one.places, other.places)
     close(one.tokens, other.tokens, rtol=0, atol=1e-10)
 
@@ -141,7 +155,7 @@ def test_bands_need_what_is_around_them(monkeypatch: pytest.MonkeyPatch) -> None
 @torch.no_grad()
 def test_images_of_a_batch_are_each_alone() -> None:
     encoder = make()
-    images = [noise(100, 60), noise(33, 130, seed=1), noise(16, 16, seed=2)]
+    images = [noise(100, 60), noise(33, 250, seed=1), noise(16, 16, seed=2)]
     batch = encoder(images, room=5)
     lengths = batch.mask.sum(1).tolist()
     assert len(set(lengths)) == 3
@@ -218,14 +232,14 @@ def test_places_times_pitch_lie_where_the_ink_is(height: int, width: int, blob: 
     """However large the image is, and whatever part of it is looked at."""
     rng = random.Random(height)
     for part in (1.0, 0.5):
-        most = int(10 * part)
+        most = int(6 * part)
         middles = {
-            (rng.randrange(1, most) * height // 11, rng.randrange(1, most) * width // 11)
+            (rng.randrange(1, most) * height // 7, rng.randrange(1, most) * width // 7)
             for _ in range(12)
         }
-        # So that a blob is about ten pixels where it is read.
+        # So that a blob is about twelve pixels where it is read.
         area = len(middles) * (blob + 8) ** 2
-        encoder = dark(ink=area * 100 // blob**2, least=1, keep=0.1)
+        encoder = dark(ink=area * 144 // blob**2, least=1, keep=0.1)
         image = blobs(height, width, sorted(middles), blob)
         found = encoder([image])
         sides = torch.tensor([height, width])
@@ -243,7 +257,7 @@ def test_tokens_are_the_most_probable() -> None:
     shades = [0, 20, 40, 60, 80, 100]
     for number, shade in enumerate(shades):
         image[:, 16 + 32 * number : 24 + 32 * number, 96:104] = shade
-    image[:, :, :8:2] = 130  # to be looked at whole, but no letters
+    image[:, :, :8:2] = image[:, ::2, :8] = image[:, :8, ::2] = 130  # looked at, but no letters
     for most, keep in ((3, 0.5), (99, 0.5), (99, 0.75)):
         features = dark(tokens=most, keep=keep).features([image])
         inks = [1 - shade / 255 for shade in shades]
