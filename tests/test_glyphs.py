@@ -130,14 +130,14 @@ def test_a_cell_sees_what_is_around_it_and_no_further_than_its_reach() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("height, width", ((384, 96), (352, 64)))
+@pytest.mark.parametrize("height, width", ((352, 32), (320, 48)))
 def test_read_in_bands_is_read_at_once(height: int, width: int) -> None:
     image = [noise(height, width)]
-    whole, bands = make(torch.float64), make(torch.float64, band=96 * width)
+    whole, bands = make(torch.float64), make(torch.float64, band=96 * width + 7)
     view = whole.view(image[0])
     assert (view.scale, view.height, view.width) == (1, height, width)
     one, other = whole(image), bands(image)
-    assert one.mask.sum() > 8
+    assert one.mask.sum() > 4
     assert one.grids == other.grids and torch.equal(one.places, other.places)
     close(one.tokens, other.tokens, rtol=0, atol=1e-10)
 
@@ -199,7 +199,7 @@ def test_positions_count_from_the_first_letter() -> None:
 
 @torch.no_grad()
 def test_a_blank_page_is_one_token() -> None:
-    for encoder in (make(), dark()):
+    for encoder in (make(keep=0.5), dark()):
         if isinstance(encoder.trunk, Trunk):
             nn.init.constant_(encoder.trunk.letter.bias, -20.0)
         for value in (0, 255):

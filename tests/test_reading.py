@@ -9,6 +9,8 @@ from torch import Tensor
 from encoders.tiling import Grid
 from encoders.vision.sheet import ImageTokens
 from vqa import datasets
+from vqa.config import Network, Vision
+from vqa.module import VQAModule
 from vqa.pages.letters import letters
 from vqa.pages.view import seen
 from vqa.questions import Questions, collator
@@ -69,7 +71,8 @@ def test_pictures_without_letters_have_none() -> None:
 
 
 def image_of(tokens: Tensor, grids: list[Grid]) -> ImageTokens:
-    width = tokens.shape[1]
+    places, pitch = torch.zeros(len(grids), width, 2), torch.ones(len(grids), 2)
+    return ImageTokens(tokens, mask, [(grid,) for grid in grids], places, pitch)
     mask = torch.arange(width) < torch.tensor([grid.size for grid in grids])[:, None]
     return ImageTokens(tokens, mask, [(grid,) for grid in grids], torch.zeros(len(grids), width, 2))
 
@@ -127,3 +130,11 @@ def test_a_reader_learns_to_name_letters() -> None:
         loss.backward()
         optimizer.step()
     assert right > 0.8
+
+
+@pytest.mark.parametrize(
+    ("words", "vision"), (({"freeze_vision": True}, Vision()), ({}, Vision(encoder="glyphs")))
+)
+def test_who_cannot_learn_letters_is_told(words: dict[str, Any], vision: Vision) -> None:
+    with pytest.raises(ValueError, match="reading_weight teaches the image encoder .* set it to 0"):
+        VQAModule(Network(vision=vision), reading_weight=1.0, **words)
