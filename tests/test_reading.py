@@ -71,10 +71,10 @@ def test_pictures_without_letters_have_none() -> None:
 
 
 def image_of(tokens: Tensor, grids: list[Grid]) -> ImageTokens:
+    width = tokens.shape[1]
+    mask = torch.arange(width) < torch.tensor([grid.size for grid in grids])[:, None]
     places, pitch = torch.zeros(len(grids), width, 2), torch.ones(len(grids), 2)
     return ImageTokens(tokens, mask, [(grid,) for grid in grids], places, pitch)
-    mask = torch.arange(width) < torch.tensor([grid.size for grid in grids])[:, None]
-    return ImageTokens(tokens, mask, [(grid,) for grid in grids], torch.zeros(len(grids), width, 2))
 
 
 def test_the_loss_is_the_naive_one() -> None:

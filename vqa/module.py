@@ -71,8 +71,8 @@ class VQAModule(LightningModule):
         super().__init__()
         if reading_weight and (freeze_vision or network.vision.encoder == "glyphs"):
             raise ValueError(
-                "model.reading_weight teaches the image encoder to name letters: set it to 0 for one "
-                "that is frozen (model.freeze_vision) or that keeps letters alone (glyphs)"
+                "model.reading_weight teaches the image encoder to name letters: set it to 0 for "
+                "one that is frozen (model.freeze_vision) or that keeps letters alone (glyphs)"
             )
         # Plain types only: a checkpoint must load with weights_only=True.
         self.save_hyperparameters({"network": asdict(network)})
