@@ -201,6 +201,7 @@ def test_positions_count_from_the_first_letter() -> None:
 def test_a_blank_page_is_one_token() -> None:
     for encoder in (make(keep=0.5), dark()):
         if isinstance(encoder.trunk, Trunk):
+            nn.init.zeros_(encoder.trunk.letter.weight)
             nn.init.constant_(encoder.trunk.letter.bias, -20.0)
         for value in (0, 255):
             image = torch.full((3, 90, 70), value, dtype=torch.uint8)
