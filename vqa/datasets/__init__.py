@@ -41,8 +41,9 @@ class Example:
     """What a multiple-choice question offers."""
     meta: Mapping[str, Any] | None = None
     """What the data set's own report needs besides."""
-    evidence: tuple[Region, ...] = ()
-    """Boxes around what the answer is read from, where that is known."""
+    evidence: tuple[Region, ...] = dataclasses.field(default=(), compare=False)
+    """Boxes around what the answer is read from, where that is known; of a `Rendered` data set once
+    it has drawn the image."""
     letters: Tensor | None = dataclasses.field(default=None, compare=False, repr=False)
     """What the image shows in print, where a `Rendered` data set knows: code point, row and column
     in pixels of each letter's middle, int32 `[n, 3]`."""
