@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, max_pool2d
 from tqdm import tqdm
+from transformers import get_linear_schedule_with_warmup
 from typer import Option
 
 from encoders.vision.glyph_trunk import CELL, Trunk
@@ -118,9 +119,8 @@ def learn(trunk: Trunk, pages: list[Page], epochs: int) -> None:
     """Trains what tells where letters are."""
     learned = [*trunk.seen.parameters(), *trunk.around.parameters(), *trunk.letter.parameters()]
     optimizer = torch.optim.AdamW(learned, 2e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, 2e-3, total_steps=epochs * len(pages), pct_start=0.05
-    )
+    steps = epochs * len(pages)
+    schedule = get_linear_schedule_with_warmup(optimizer, steps // 20, steps)
     for _ in tqdm(range(epochs), desc="learn"):
         for number in torch.randperm(len(pages)).tolist():
             page = pages[number]
