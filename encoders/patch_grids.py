@@ -62,3 +62,8 @@ def _map_alike(
         parts.append(others(tuple(x[:, start:] for x in tensors)))
     dtype = parts[0].dtype  # under autocast that of a product, where there is one
     return torch.cat([part.to(dtype) for part in parts], dim=1)
+
+
+def strips(mask: Tensor) -> list[tuple[Grid, ...]]:
+    """The real tokens of each sequence, which come first, as a grid of one row; `mask` `[B, T]`."""
+    return [(Grid(1, count),) for count in mask.sum(1).tolist()]

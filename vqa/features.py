@@ -154,9 +154,7 @@ def join_tokens(parts: Sequence[ImageTokens], order: Sequence[int] | None = None
         torch.cat([part.places for part in wide]),
         torch.cat([part.pitch for part in wide]),
     )
-    if order is None or list(order) == list(range(len(joined.grids))):
-        return joined
-    return joined.rows(order)
+    return joined if order is None else joined.rows(order)
 
 
 def _words(key: str, grids: Sequence[Grid], *parts: Tensor) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from encoders.finder import Finder, finding_loss
+from encoders.patch_grids import strips
 from encoders.pixels import Pixels
 from encoders.position import count_places, next_place, sine
 from encoders.stack import Stack, States, spans
@@ -140,11 +141,10 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         chosen = self.finder.chosen(logits, real, marks)
         tokens, mask, which = self.finder.pick(read[:, :start], shown, chosen)
         places = memory.places[:, :start].gather(1, which.unsqueeze(-1).expand(-1, -1, 2))
-        grids: list[tuple[Grid, ...]] = [(Grid(1, count),) for count in mask.sum(1).tolist()]
         found = ImageTokens(
             torch.cat([tokens, read[:, start:]], 1),
             torch.cat([mask, question_mask], 1),
-            grids,
+            strips(mask),
             torch.cat([places, memory.places[:, start:]], 1),
             memory.pitch,
         )
@@ -182,7 +182,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             image = images.with_room(room)
         else:
             image = self.vision(images, room=room)
-        tokens, mask, grids, places, pitch = _rows(image, index)
+        tokens, mask, grids, places, pitch = image.rows(index.tolist())
         start, words = tokens.shape[1] - room, self._question(question, question_mask)
         tokens[:, start:] = words.to(tokens.dtype)
         # Positions count on after the image: text has row and column alike.
@@ -223,8 +223,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         words = self._words(question, 0)
         if self.spelling is None:
             return words
-        strips = [(Grid(1, count),) for count in mask.sum(1).tolist()]
-        spelt: Tensor = self.spelling(words, mask, strips)
+        spelt: Tensor = self.spelling(words, mask, strips(mask))
         return spelt
 
     def _words(self, tokens: Tensor, kind: int, start: int = 0) -> Tensor:
@@ -330,13 +329,6 @@ def _vision(words: Vision, dim: int) -> Any:
     if words.encoder == "latte_vit":
         return latte_vit.Encoder(dim, **words.latte_args)
     return vit.Encoder(dim, words.vit, words.vit_args, words.tile, words.overview, words.conv_stem)
-
-
-def _rows(image: ImageTokens, index: Tensor) -> ImageTokens:
-    """Image `index[b]` for each row b, its tokens free to be written to."""
-    numbers = index.tolist()
-    # No copy of what may be most of the memory.
-    return image if numbers == list(range(len(image.grids))) else image.rows(numbers)
 
 
 def build(network: Network, tokenizer: Any) -> LatteVQA:

@@ -172,9 +172,7 @@ class VQAModule(LightningModule):
         if self.reader is None:
             return 0.0
         assert self.model is not None
-        vision: Any = self.model.vision
-        image = inputs["images"] = vision(inputs["images"])
-        loss, right = self.reader(image, batch.letters, vision.patch)
+        loss, right = self.reader(self._seen(inputs), batch.letters, self.model.vision.patch)
         self.log("train/reading", loss, batch_size=len(batch))
         self.log("train/letters", right, prog_bar=True, batch_size=len(batch))
         out: Tensor = loss
@@ -185,11 +183,15 @@ class VQAModule(LightningModule):
         assert self.model is not None
         if self.model.finder is None:
             return
-        vision: Any = self.model.vision
-        image = inputs["images"]
-        if not isinstance(image, ImageTokens):
-            image = inputs["images"] = vision(image)
-        inputs["marks"] = marks_of(batch.examples, image, inputs["image_index"])
+        inputs["marks"] = marks_of(batch.examples, self._seen(inputs), inputs["image_index"])
+
+    def _seen(self, inputs: dict[str, Any]) -> ImageTokens:
+        """The image tokens in `inputs`, put there in place of pixels where there are none yet."""
+        assert self.model is not None
+        if not isinstance(inputs["images"], ImageTokens):
+            inputs["images"] = self.model.vision(inputs["images"])
+        image: ImageTokens = inputs["images"]
+        return image
 
     def validation_step(self, batch: Batch, _: int) -> None:
         self._evaluate(batch, "val")

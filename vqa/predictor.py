@@ -32,8 +32,6 @@ from vqa.images import ImageSource, Picture
 from vqa.model import Encoding, LatteVQA
 from vqa.search import Candidate
 
-"""The model that comes with the package: Latte trained on easy-VQA."""
-
 MAX_QUESTION = 2000
 """Longest question, in characters."""
 

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
+from encoders.patch_grids import strips
 from encoders.pixels import Pixels
 from encoders.position import sine_grid
 from encoders.stack import Stack
-from encoders.tiling import Grid
 from encoders.vision.glyph_trunk import CELL, REACH, WIDTH, Trunk
 from encoders.vision.page_view import View, look, view_of
 from encoders.vision.reading_order import reading_order
@@ -92,9 +92,8 @@ class Encoder(nn.Module):
         mask = torch.zeros(len(found), width, dtype=torch.bool, device=tokens.device)
         for row, (cells, at, _) in enumerate(found):
             tokens[row, : len(at)], places[row, : len(at)], mask[row, : len(at)] = cells, at, True
-        grids: list[tuple[Grid, ...]] = [(Grid(1, len(at)),) for _, at, _ in found]
         pitch = torch.tensor([pitch for _, _, pitch in found], device=tokens.device)
-        return ImageTokens(tokens, mask, grids, places, pitch)
+        return ImageTokens(tokens, mask, strips(mask), places, pitch)
 
     def map(self, image: ImageTokens) -> ImageTokens:
         """`features` as `forward` gives them, with their positions, counted from the first."""
@@ -102,11 +101,9 @@ class Encoder(nn.Module):
         places = image.places - beyond.amin(1, keepdim=True)
         tokens = self.project(image.tokens)
         tokens = tokens + sine_grid(places.flatten(0, 1), self.dim).view_as(tokens).to(tokens.dtype)
-        tokens = tokens.masked_fill(~image.mask.unsqueeze(-1), 0)
         if self.local is not None:
             tokens = self.local(tokens, image.mask, image.grids, image.places)
-            tokens = tokens.masked_fill(~image.mask.unsqueeze(-1), 0)
-        return image._replace(tokens=tokens)
+        return image._replace(tokens=tokens.masked_fill(~image.mask.unsqueeze(-1), 0))
 
     def _read(self, image: Pixels) -> tuple[Tensor, Tensor, tuple[float, float]]:
         """Features `[n, 384]`, places `[n, 2]` and pitch of an image's letters, at least one."""

@@ -43,7 +43,12 @@ class ImageTokens(NamedTuple):
         return self._replace(tokens=tokens, mask=mask, places=places)
 
     def rows(self, numbers: Sequence[int]) -> "ImageTokens":
-        """A copy: the images of these numbers, in this order, each as often as it is named."""
+        """The images of these numbers, in this order, each as often as it is named.
+
+        All in their own order are the batch itself: no copy of what may be most of the memory.
+        """
+        if list(numbers) == list(range(len(self.grids))):
+            return self
         index = torch.tensor(list(numbers), device=self.tokens.device)
         grids = [self.grids[number] for number in numbers]
         tokens, mask, _, places, pitch = self
