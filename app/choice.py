@@ -6,7 +6,6 @@ from typing import Any
 
 from app.upload import failure
 from vqa import models
-from vqa.models import Card
 from vqa.predictor import Answer, Predictor
 
 
@@ -43,7 +42,7 @@ def note(name: str) -> str:
 
 def verdict(answer: Answer) -> str:
     """The answer's text, or that there is none worth more than a guess."""
-    card: Card | None = models.card(answer.model)
+    card = models.card(answer.model)
     if card is None or answer.score >= card.unsure_below:
         return answer.answer
     return f"I cannot tell (a guess: {answer.answer or 'no words'})"

@@ -14,6 +14,7 @@ from app.answering import TOP, answering
 from app.choice import Choice, note
 from app.look import CSS, THEME
 from app.paste import PASTE
+from vqa import models
 from vqa.predictor import NATIVE, Predictor, Reading
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -83,7 +84,8 @@ def build(predictor: Predictor, reading: Reading = NATIVE, others: Sequence[str]
             with gr.Column(min_width=360):
                 outputs = _outputs()
         examples = _examples()
-        gr.Markdown(TRAIN_NOTE)
+        if models.folder(predictor.name) is not None:
+            gr.Markdown(TRAIN_NOTE)
         _preview(reading, image, picture, page)
         event: dict[str, Any] = {
             "fn": answering(choice, reading),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, hardsigmoid, relu
+from torch.nn.functional import hardsigmoid, relu
 
 from encoders.vision.glyph_trunk import Trunk
 
@@ -52,17 +52,22 @@ class Recogniser(nn.Module):
 
     def gates_of(self, line: Tensor) -> list[Tensor]:
         """What each gate lets through, `[channels]`, of a line RGB `[3, 48, W]` in [0, 255]."""
-        x = self.trunk._stem(line.flip(0).unsqueeze(0) / 127.5 - 1)
-        found = []
-        for at, block in enumerate(self.trunk.blocks):
-            x = block.near(x)
-            if at in GATED:
-                gate = self.gates[str(at)](x)
-                found.append(gate.flatten())
-                x = x * gate
-            y = block.back(gelu(block.wide(x)))
-            x = x + y if block.residual else y
-        return found
+        found: list[Tensor] = []
+
+        def let_through(gate: nn.Module, x: Tensor) -> Tensor:
+            found.append(gate(x))
+            return x * found[-1]
+
+        handles = [
+            self.trunk.blocks[at].near.register_forward_hook(
+                lambda _, __, x, gate=self.gates[str(at)]: let_through(gate, x)
+            )
+            for at in GATED
+        ]
+        self.trunk.convolved(line)
+        for handle in handles:
+            handle.remove()
+        return [gate.flatten() for gate in found]
 
     def folded(self, gates: list[Tensor]) -> Trunk:
         """The trunk with these gates in the convolutions before them."""

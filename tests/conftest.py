@@ -1,6 +1,8 @@
 """What several test files need: a tiny untrained model, and small data sets."""
 
+import importlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,13 @@ from vqa.predictor import Predictor
 
 # One thread: sums come out the same in every process, and processes do not wait for each other.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Imports a file of benchmarks/, as its neighbours do."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    return importlib.import_module
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """benchmarks/evidence.py: its rollouts against whole matrices, and a run from end to end."""
 
-import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -29,13 +28,6 @@ ASKED = Batch(
     torch.tensor([[5, 7, 2]]),
 )
 WAYS = [("latte", "decoder"), ("latte", "encoder"), ("attention", "decoder")]
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """Imports a file of benchmarks/, as its neighbours do."""
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module
 
 
 def matrices(model: LatteVQA, image: Any) -> tuple[list[Tensor], list[Tensor]]:

@@ -1,7 +1,6 @@
 """From a recogniser with gates to a trunk without, and what is learned on generated pages."""
 
-import importlib
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +10,8 @@ from encoders.vision.glyph_trunk import Trunk
 
 
 @pytest.fixture
-def weights(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
-    return importlib.import_module("glyph_weights")
+def weights(script: Callable[[str], Any]) -> Any:
+    return script("glyph_weights")
 
 
 def recogniser(weights: Any) -> Any:

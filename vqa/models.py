@@ -1,6 +1,7 @@
 """The models that come with the package, and what their cards say of them."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from huggingface_hub import ModelCard
@@ -37,6 +38,7 @@ def folder(name: str | Path) -> Path | None:
     return FOLDER / name if str(name) in names() else None
 
 
+@cache
 def card(name: str | Path) -> Card | None:
     """The card of a bundled model, or of a model folder that has one with these words."""
     place = folder(name) or Path(name).expanduser()
