@@ -9,10 +9,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, gelu
 
+from encoders.pixels import Pixels
 from encoders.tiling import Grid
 from encoders.vision import glyphs
 from encoders.vision.glyph_trunk import CELL, REACH, WIDTH, Trunk
 from encoders.vision.glyphs import Encoder
+from encoders.vision.page_view import View
 from encoders.vision.reading_order import GAP, reading_order
 
 DIM = 16
@@ -20,12 +22,19 @@ close = torch.testing.assert_close
 
 
 def make(dtype: torch.dtype = torch.float32, **words: object) -> Encoder:
-    """Images of at most 40,000 pixels are read as they are."""
+    """Images are read whole and as they are, unless a `line` is given."""
     torch.manual_seed(0)
-    settings = {"ink": 1, "least": 40_000, "most": 10**6, "local": 1, "keep": 0.0, **words}
+    settings = {"most": 10**6, "local": 1, "keep": 0.0, **words}
     encoder = Encoder(DIM, **settings)  # type: ignore[arg-type]
     lively(encoder.trunk)
+    if "line" not in words:
+        encoder.view = whole  # type: ignore[method-assign]
     return encoder.to(dtype).eval()
+
+
+def whole(image: Pixels) -> View:
+    _, tall, wide = image.shape
+    return View(1.0, 0, 0, tall + -tall % 16, wide + -wide % 16)
 
 
 def lively(trunk: Trunk) -> Trunk:
@@ -187,7 +196,7 @@ def test_features_then_map_is_the_encoder() -> None:
 @torch.no_grad()
 def test_positions_count_from_the_first_letter() -> None:
     """Print elsewhere on the paper gives the same tokens; two letters change places, others."""
-    encoder = dark(least=10**6)
+    encoder = dark(line=31)
     middles = [(20, 20), (20, 44), (60, 36)]
     here = encoder([blobs(400, 400, middles, 8)])
     there = encoder([blobs(400, 400, [(y + 160, x + 208) for y, x in middles], 8)])
@@ -215,7 +224,7 @@ def test_a_blank_page_is_one_token() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("shape", ((1, 1), (7, 300), (300, 7), (8, 8), (17, 15)))
 def test_tiny_images_are_read(shape: tuple[int, int]) -> None:
-    encoder = make(most=60_000)
+    encoder = make(most=60_000, line=31)
     for image in (noise(*shape), torch.full((3, *shape), 255, dtype=torch.uint8)):
         found = encoder([image])
         assert found.mask.any() and found.tokens.isfinite().all()
@@ -238,9 +247,7 @@ def test_places_times_pitch_lie_where_the_ink_is(height: int, width: int, blob: 
             (rng.randrange(1, most) * height // 7, rng.randrange(1, most) * width // 7)
             for _ in range(12)
         }
-        # So that a blob is about twelve pixels where it is read.
-        area = len(middles) * (blob + 8) ** 2
-        encoder = dark(ink=area * 144 // blob**2, least=1, keep=0.1)
+        encoder = dark(line=12, most=10**7, keep=0.1)
         image = blobs(height, width, sorted(middles), blob)
         found = encoder([image])
         sides = torch.tensor([height, width])
@@ -309,8 +316,8 @@ def test_places_are_exact_in_every_dtype(dtype: torch.dtype) -> None:
     middles = [(100, 12), (100, 3004), (100, 3020)]
     image = blobs(200, 3100, middles, 8)
     image[:, 100:180, ::8] = 150  # no letters, but looked at
-    wide = dark(least=10**7).features([image])
-    found = dark(dtype=dtype, least=10**7).features([image])
+    wide = dark().features([image])
+    found = dark(dtype=dtype).features([image])
     assert found.tokens.dtype == dtype
     assert torch.equal(found.places, wide.places) and torch.equal(found.pitch, wide.pitch)
     assert found.places.dtype == found.pitch.dtype == torch.float32

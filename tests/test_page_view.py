@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from encoders.vision.page_view import LARGEST, View, look, view_of
+from encoders.vision.page_view import LARGEST, View, line_height, look, view_of
 
 UNIT = 16
 close = torch.testing.assert_close
@@ -62,8 +62,8 @@ def test_the_view_covers_all_letters(height: int, width: int, em: int, seed: int
     words = ["TOTAL", "12.30", "Date", "x", "No. 7"][: seed + 1]
     texts = [(rng.randrange(height - em), rng.randrange(width - 3 * em), word) for word in words]
     image = page(height, width, texts, em)
-    for ink, least, most in ((3_000, 50_000, 400_000), (360_000, 10_000, 60_000)):
-        view = view_of(image, ink, least, most, UNIT)
+    for line, most in ((12, 400_000), (31, 60_000)):
+        view = view_of(image, line, most, UNIT)
         lawful(view, image, most)
         covers(view, image)
 
@@ -72,10 +72,10 @@ def test_a_price_alone_at_the_right_is_seen() -> None:
     """Most of what is printed stands at the left; one short line does not make a speck."""
     lines = [(40 + 20 * line, 30, "two of what costs little") for line in range(20)]
     image = page(600, 900, [*lines, (200, 820, "9.50")], 12)
-    covers(view_of(image, 20_000, 50_000, 200_000, UNIT), image)
+    covers(view_of(image, 12, 200_000, UNIT), image)
     lines = [(40, 30 + 70 * word, "heading") for word in range(11)]
     image = page(600, 900, [*lines, (570, 30, "1")], 12)
-    covers(view_of(image, 20_000, 50_000, 200_000, UNIT), image)
+    covers(view_of(image, 12, 200_000, UNIT), image)
 
 
 @pytest.mark.parametrize("side", (1031, 3203, 4097))
@@ -85,54 +85,81 @@ def test_ink_at_the_very_ends_is_seen(side: int) -> None:
     for start in range(400, 700, 16):
         image[:, -3:, start : start + 8] = 0
         image[:, start : start + 8, -3:] = 0
-    covers(view_of(image, 30_000, 100_000, 10_000_000, UNIT), image)
+    covers(view_of(image, 31, 10_000_000, UNIT), image)
 
 
 def test_a_speck_of_dust_is_not_looked_at() -> None:
     image = page(900, 900, [(420, 400, "some words"), (450, 400, "and more")], 20)
     dusty = image.clone()
     dusty[:, 850:853, 50:53] = 0
-    covers(view_of(image, 20_000, 100_000, 10**6, UNIT), image)
-    clean, view = (view_of(each, 20_000, 100_000, 10**6, UNIT) for each in (image, dusty))
+    covers(view_of(image, 31, 10**6, UNIT), image)
+    clean, view = (view_of(each, 31, 10**6, UNIT) for each in (image, dusty))
     assert abs(view.height - clean.height) <= UNIT and abs(view.width - clean.width) <= UNIT
 
 
 def test_empty_paper_is_left_out() -> None:
     image = page(3000, 3000, [(1000, 1200, "a few words"), (1040, 1200, "in a corner")], 30)
-    view = view_of(image, 10**9, 1_000, 10**9, UNIT)
+    view = view_of(image, 31, 10**9, UNIT)
     covers(view, image)
     assert view.height * view.width < 0.1 * (3000 * view.scale) * (3000 * view.scale)
 
 
 def test_print_is_brought_to_one_size() -> None:
-    """The same text, set twice as large, is looked at about half as large."""
-    lines = [(2 + 3 * line, 4, "what is printed on it") for line in range(12)]
-    views = []
-    for em in (20, 40):
+    """The same text, set twice as large, is looked at half as large: its capitals `line` high."""
+    lines = [(2 + 3 * line, 4, "WHAT IS PRINTED ON IT") for line in range(12)]
+    for em in (20, 40, 80):
         texts = [(down * em // 2, across * em, text) for down, across, text in lines]
         image = page(25 * em, 25 * em, texts, em)
-        view = view_of(image, 40_000, 1, 10**7, UNIT)
+        view = view_of(image, 31, 10**7, UNIT)
         covers(view, image)
-        views.append(em * view.scale)
-    assert views[0] == pytest.approx(views[1], rel=0.25)
+        top, bottom, *_ = ends_of_ink(page(2 * em, 30 * em, [(0, 0, lines[0][2])], em))
+        assert (bottom - top + 1) * view.scale == pytest.approx(31, abs=3)
 
 
-def test_least_and_most_bound_the_scale() -> None:
-    dense = torch.zeros(3, 800, 1000, dtype=torch.uint8)
-    dense[:, ::4] = 255  # all of it is ink
-    assert view_of(dense, 1, 800_000, 10**7, UNIT).scale == 1
-    assert view_of(dense, 1, 10**8, 10**7, UNIT).scale == 1, "not enlarged for `least`"
-    assert view_of(dense, 1, 200_000, 10**7, UNIT).scale == pytest.approx(0.5)
-    assert view_of(dense, 10**9, 1, 10**9, UNIT).scale == LARGEST
-    assert view_of(dense, 3_200_000, 1, 10**9, UNIT).scale == pytest.approx(2, rel=0.02)
-    assert view_of(dense, 10**9, 1, 200_000, UNIT).scale == pytest.approx(0.5)
+def bars(height: int, lines: list[tuple[int, int]]) -> Tensor:
+    """Grey `[height, 900]` with black lines from one row to another, cut into words."""
+    grey = torch.full((height, 900), 240.0)
+    for top, bottom in lines:
+        for left in range(30, 800, 70):
+            grey[top:bottom, left : left + 60] = 20
+    return grey
+
+
+@pytest.mark.parametrize("high", (5, 12, 30))
+def test_lines_are_as_high_as_their_ink(high: int) -> None:
+    assert line_height(bars(900, [(top, top + high) for top in range(40, 800, 2 * high)])) == high
+
+
+def test_most_of_the_ink_tells_the_height_of_lines() -> None:
+    heading = [(20, 50), (70, 100), (120, 150)]
+    text = [(top, top + 10) for top in range(200, 900, 20)]
+    assert line_height(bars(900, heading + text)) == 10
+    assert line_height(bars(900, heading + text[:6])) == 30
+
+
+def test_a_shadow_is_no_line_and_a_blank_page_has_none() -> None:
+    grey = bars(900, [(top, top + 12) for top in range(40, 800, 24)])
+    shaded = grey * torch.linspace(1, 0.5, 900)
+    assert line_height(shaded) == pytest.approx(12, abs=1)
+    assert line_height(torch.full((700, 500), 200.0)) is None
+    assert line_height(torch.linspace(255, 100, 700)[:, None].expand(-1, 500)) is None
+
+
+def test_most_and_the_largest_bound_the_scale() -> None:
+    image = page(400, 600, [(20 * line, 4, "words " * 30) for line in range(20)], 14)
+    assert view_of(image, 10**4, 10**9, UNIT).scale == LARGEST
+    for most in (30_000, 60_000):
+        assert view_of(image, 10**4, most, UNIT).scale == pytest.approx((most / 240_000) ** 0.5)
+    blank = torch.full((3, 400, 600), 255, dtype=torch.uint8)
+    assert view_of(blank, 31, 10**9, UNIT).scale == 1, "nothing is enlarged that has no lines"
+    assert view_of(blank, 31, 240_000, UNIT).scale == pytest.approx(0.5)
 
 
 def test_a_huge_picture_with_little_ink_becomes_small() -> None:
     image = torch.full((3, 5000, 4000), 255, dtype=torch.uint8)
     image[:, 2000:2600, 1500:2500] = page(600, 1000, [(9, 9, "words"), (300, 500, "here")], 90)
     most = 50_000
-    view = view_of(image, 20_000, 100_000, most, UNIT)
+    view = view_of(image, 31, most, UNIT)
     lawful(view, image, most)
     covers(view, image)
     assert view.height * view.width < 1.2 * most < 0.05 * image[0].numel()
@@ -142,7 +169,7 @@ def test_a_huge_picture_with_little_ink_becomes_small() -> None:
 @pytest.mark.parametrize("value", (0, 128, 255))
 def test_even_and_tiny_images_are_seen_whole(shape: tuple[int, int], value: int) -> None:
     image = torch.full((3, *shape), value, dtype=torch.uint8)
-    view = view_of(image, 1_000, 10_000, 40_000, UNIT)
+    view = view_of(image, 31, 40_000, UNIT)
     lawful(view, image, 40_000)
     assert view.top == view.left == 0
     assert view.height >= shape[0] * view.scale and view.width >= shape[1] * view.scale
@@ -192,7 +219,7 @@ def test_looking_is_cropping_and_resizing(view: View) -> None:
 def test_looking_at_a_view_of_a_page_shrunk_much() -> None:
     """Averaged on the way there: nearly, not exactly, what torch gives at once."""
     image = page(1500, 1200, [(400, 300, "large letters"), (800, 400, "and more")], 120)
-    view = view_of(image, 6_000, 1_000, 60_000, UNIT)
+    view = view_of(image, 18, 60_000, UNIT)
     assert view.scale < 0.3 and min(view.top, view.left) > 0
     seen = look(image, view)
     assert (seen - resized(image, view)).abs().mean() < 2
@@ -207,7 +234,7 @@ def test_a_pixel_is_where_the_view_says() -> None:
         image = torch.full((3, height, width), 255, dtype=torch.uint8)
         down, across = rng.randrange(height - 20), rng.randrange(width - 20)
         image[:, down : down + 20, across : across + 20] = 0
-        view = view_of(image, rng.randrange(300, 5000), rng.randrange(9_000, 90_000), 10**5, UNIT)
+        view = view_of(image, rng.randrange(10, 40), rng.randrange(30_000, 100_000), UNIT)
         dark = 255 - look(image, view).mean(0)
         rows, columns = torch.arange(view.height) + 0.5, torch.arange(view.width) + 0.5
         found = (dark.sum(1) @ rows / dark.sum(), dark.sum(0) @ columns / dark.sum())
@@ -230,9 +257,9 @@ class Read:
 
 def test_of_an_image_that_is_read_piece_by_piece_only_the_view_is_read() -> None:
     image = page(2000, 1500, [(700, 500, "words"), (740, 500, "words")], 30)
-    view = view_of(image, 20_000, 100_000, 10**6, UNIT)
+    view = view_of(image, 31, 10**6, UNIT)
     read = Read(image)
-    assert view_of(read, 20_000, 100_000, 10**6, UNIT) == view
+    assert view_of(read, 31, 10**6, UNIT) == view
     read.asked.clear()
     assert torch.equal(look(read, view), look(image, view))
     assert sum(read.asked) <= 3 * (view.height / view.scale + 2) * (view.width / view.scale + 2)

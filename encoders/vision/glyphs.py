@@ -24,22 +24,23 @@ from encoders.vision.sheet import ImageTokens
 
 _UNIT = 16
 """Sides of what the trunk reads are multiples of it, in pixels."""
+_FAR = 64
+"""Cells from one letter to the next, beyond which it does not matter how many more."""
 
 
 class Encoder(nn.Module):
-    """Pages looked at so that their ink covers about `ink` pixels (encoders/vision/page_view.py).
+    """Pages looked at so that their lines are `line` pixels high (encoders/vision/page_view.py).
 
-    `local` blocks see `kernel` letters across. `least` and `most`: pixels of the page at that
-    scale; `keep`: how probable a letter must be; `tokens`: how many an image has at most, the most
-    probable; `band`: pixels that are read together, to bound the memory.
+    `local` blocks see `kernel` letters across. `most`: pixels of the page at that scale; `keep`:
+    how probable a letter must be; `tokens`: how many an image has at most, the most probable;
+    `band`: pixels that are read together, to bound the memory.
     """
 
     def __init__(
         self,
         dim: int,
-        ink: int = 360_000,
-        least: int = 1_400_000,
-        most: int = 3_200_000,
+        line: int = 31,
+        most: int = 6_000_000,
         local: int = 2,
         kernel: int = 7,
         mlp_ratio: float = 3.0,
@@ -48,11 +49,12 @@ class Encoder(nn.Module):
         band: int = 2**22,
     ) -> None:
         super().__init__()
-        self.ink, self.least, self.most = ink, least, most
+        self.line, self.most = line, most
         self.keep, self.tokens, self.band = keep, tokens, band
         self.patch, self.dim, self.width = CELL, dim, WIDTH
         self.trunk = Trunk()
         self.project = nn.Linear(WIDTH, dim)
+        self.step = nn.Linear(dim, dim)
         words: dict[str, Any] = {"mlp_ratio": mlp_ratio, "grid_conv": True, "kernel": kernel}
         self.local = Stack(dim, local, 1, mixer=None, **words) if local else None
 
@@ -73,7 +75,7 @@ class Encoder(nn.Module):
 
     def view(self, image: Pixels) -> View:
         """The part of `image` that is read, and how large."""
-        return view_of(image, self.ink, self.least, self.most, _UNIT)
+        return view_of(image, self.line, self.most, _UNIT)
 
     def forward(self, images: Sequence[Pixels], room: int = 0) -> ImageTokens:
         """`images`: uint8 RGB `[3, H, W]` in [0, 255], each of its own size.
@@ -100,7 +102,10 @@ class Encoder(nn.Module):
         beyond = image.places.masked_fill(~image.mask.unsqueeze(-1), torch.inf)
         places = image.places - beyond.amin(1, keepdim=True)
         tokens = self.project(image.tokens)
-        tokens = tokens + sine_grid(places.flatten(0, 1), self.dim).view_as(tokens).to(tokens.dtype)
+        tokens = tokens + sine_grid(places, self.dim).to(tokens.dtype)
+        # How far from the letter before: a blank is wider, and a new line goes back.
+        steps = places.diff(dim=1, prepend=places[:, :1]).clamp(-_FAR, _FAR)
+        tokens = tokens + self.step(sine_grid(steps, self.dim).to(tokens.dtype))
         if self.local is not None:
             tokens = self.local(tokens, image.mask, image.grids, image.places)
         return image._replace(tokens=tokens.masked_fill(~image.mask.unsqueeze(-1), 0))

@@ -1,8 +1,8 @@
-"""How large a page is to be looked at, and which part of it: from where its ink is.
+"""How large a page is to be looked at, and which part of it: from the lines of its print.
 
-A scan may be mostly empty paper, and its print four pixels high or eighty. What is inked takes
-about the same area per letter whatever the page, so that area tells the scale at which letters are
-read.
+A scan may be mostly empty paper, and its print four pixels high or eighty. In a narrow strip of
+the page a line of print is ink from its top to its foot, and paper then: the height that most of
+the ink has tells the scale at which letters are read.
 """
 
 import math
@@ -10,12 +10,18 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate, pad
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
 from encoders.pixels import Pixels, shrink
 
+_SMALL = 2048
+"""Longer side in pixels of the small picture in which lines are measured."""
+_STRIP = 32
+"""Width of a strip in its pixels: some letters, of which no blank makes a gap."""
+_PAPER = 32
+"""Side in its pixels of the squares whose mean is taken for the paper's shade."""
 _COARSE = 1024
-"""Longer side in pixels of the small picture in which ink is looked for."""
+"""Longer side in pixels of the smaller picture in which ink is looked for."""
 _STEP = 8
 """Side in its pixels of the squares that are inked or not."""
 _CONTRAST = 24
@@ -36,29 +42,60 @@ class View(NamedTuple):
     width: int
 
 
-def view_of(image: Pixels, ink: int, least: int, most: int, unit: int) -> View:
-    """The part of `image` with ink in it, at a scale at which the ink covers `ink` pixels.
+def view_of(image: Pixels, line: int, most: int, unit: int) -> View:
+    """The part of `image` with ink in it, at a scale at which its lines are `line` pixels high.
 
-    At that scale the whole image has no less than `least` pixels (unless it would be enlarged for
-    that alone), and the part, before its sides are rounded up to multiples of `unit` pixels, no
-    more than `most`.
+    Before its sides are rounded up to multiples of `unit` pixels, the part has no more than `most`
+    pixels. An image without lines is not enlarged, and has a quarter of these.
     """
     _, tall, wide = image.shape
-    shrunk = min(1.0, _COARSE / max(tall, wide))
-    small = shrink(image, max(1, round(tall * shrunk)), max(1, round(wide * shrunk)))
-    inked = _inked(small.mean(0))
+    grey = _within(image, _SMALL).mean(0, keepdim=True)
+    high = line_height(grey[0])
+    small = _within(grey, _COARSE)
+    shrunk = max(small.shape) / max(tall, wide)
+    inked = _inked(small[0])
     printed = inked * _accompanied(inked)
     rows, columns = _extent(printed.sum(1)), _extent(printed.sum(0))
     square = _STEP / shrunk  # side in pixels of the image
-    area = tall * wide
-    scale = math.sqrt(ink / max(1.0, float(inked.sum()) * square**2))
-    scale = min(max(scale, min(1.0, math.sqrt(least / area))), LARGEST)
     part = min(tall, (rows[1] - rows[0]) * square) * min(wide, (columns[1] - columns[0]) * square)
-    scale = min(scale, math.sqrt(most / part))
+    if high is None:
+        scale = min(1.0, math.sqrt(most / 4 / part))
+    else:
+        scale = min(
+            line / high * max(grey.shape) / max(tall, wide), LARGEST, math.sqrt(most / part)
+        )
     step = square * scale / unit
     top, bottom = _ends(rows, step, math.ceil(tall * scale / unit))
     left, right = _ends(columns, step, math.ceil(wide * scale / unit))
     return View(scale, top * unit, left * unit, (bottom - top) * unit, (right - left) * unit)
+
+
+def line_height(grey: Tensor) -> float | None:
+    """How many pixels high the lines of print are in `grey` `[H, W]`, None where there are none.
+
+    Half of what is inked, in strips from top to foot of a line, is in lines no higher than that.
+    """
+    high, wide = grey.shape
+    paper = avg_pool2d(grey[None, None], _PAPER, ceil_mode=True, count_include_pad=False)
+    dark = (interpolate(paper, (high, wide), mode="bilinear")[0, 0] - grey).clamp(min=0)
+    some = dark.flatten()[::7]
+    strong = float(some.kthvalue(max(1, int(0.99 * len(some)))).values)
+    ink = (dark > max(_CONTRAST / 2, 0.35 * strong)).float()
+    strips = max_pool2d(ink[None], (1, min(wide, _STRIP)), (1, _STRIP // 2))[0].T
+    ends = pad(strips, (1, 1)).diff(dim=1)
+    heights = (ends == -1).nonzero()[:, 1] - (ends == 1).nonzero()[:, 1]
+    heights = heights[(heights >= 4) & (heights < high / 8)].sort().values
+    if not len(heights):
+        return None
+    total = heights.cumsum(0)
+    return float(heights[int((2 * total < total[-1]).sum())])
+
+
+def _within(image: Pixels, side: int) -> Tensor:
+    """`image` with no side longer than `side` pixels."""
+    _, tall, wide = image.shape
+    shrunk = min(1.0, side / max(tall, wide))
+    return shrink(image, max(1, round(tall * shrunk)), max(1, round(wide * shrunk)))
 
 
 def look(image: Pixels, view: View) -> Tensor:
