@@ -1,27 +1,76 @@
 """Find, then read: which tokens hold the answer, and those alone, in their order.
 
 A latent has its place to look at fixed before the text is seen; letters in the order in which they
-are to be written can be looked for by their number instead.
+are to be written are handed to the decoder one by one instead (encoders/pointer.py).
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, pad
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    pad,
+    scaled_dot_product_attention,
+)
 
 from encoders.position import sine
+from encoders.vision.sheet import ImageTokens
 
 UNKNOWN = -1
 """Mark of a token of which it is not known whether it holds the answer."""
+HOLDS = 1
+"""Mark of a token that holds a part of the answer, it is not known which; one that shows the
+vocabulary's token i has the mark i + 1 + HOLDS, and one that holds nothing 0."""
+_WINDOW = 5
+"""Found tokens that are handed together: the one whose turn it is, and its neighbours."""
+
+
+class Found(NamedTuple):
+    """`memory`: the tokens that were found, n in a row, then the question's words; of the found
+    `names` `[B, n, V]`, logits of what each shows, `sure` `[B, n]`, those of its holding a part of
+    the answer, and `which` `[B, n]` they were; `logits` `[B, N]`: those of all tokens."""
+
+    memory: ImageTokens
+    names: Tensor
+    sure: Tensor
+    which: Tensor
+    logits: Tensor
 
 
 class Finder(nn.Module):
-    """Marks tokens, and picks those that are marked."""
+    """Asks tokens, marks them, names them, and picks those that are marked."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, heads: int, vocabulary: int) -> None:
         super().__init__()
+        self.heads = heads
+        self.asked = nn.LayerNorm(dim, eps=1e-6)
+        self.words = nn.LayerNorm(dim, eps=1e-6)
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, 2 * dim)
+        self.answer = nn.Linear(dim, dim)
+        self.nothing = nn.Parameter(torch.zeros(1, 1, dim))
         self.mark = nn.Linear(dim, 1)
+        self.name = nn.Linear(dim, vocabulary)
         self.again = nn.Linear(dim, dim)
-        self.hand = nn.Linear(dim, dim)
+        self.hand = nn.Conv1d(dim, dim, _WINDOW, padding=_WINDOW // 2)
+
+    def ask(self, tokens: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        """`tokens` `[B, N, D]` with what each has in common with the question's `words`
+        `[B, Tq, D]`, or with none of them; `mask` `[B, Tq]`.
+
+        Attention over the words alone: linear in the tokens.
+        """
+        batch = len(tokens)
+        words = torch.cat([self.nothing.expand(batch, -1, -1).to(words.dtype), words], 1)
+        real = pad(mask, (1, 0), value=True)[:, None, None]
+        key, value = self.key(self.words(words)).chunk(2, -1)
+        query = self.query(self.asked(tokens))
+        of_heads = [x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (query, key, value)]
+        read = scaled_dot_product_attention(of_heads[0], of_heads[1], of_heads[2], real)
+        out: Tensor = tokens + self.answer(read.transpose(1, 2).flatten(2))
+        return out
 
     def forward(self, read: Tensor) -> Tensor:
         """Logits `[B, N]` of whether each token holds a part of the answer; `read` `[B, N, D]`."""
@@ -29,10 +78,10 @@ class Finder(nn.Module):
         return logits
 
     def chosen(self, logits: Tensor, mask: Tensor, marks: Tensor | None = None) -> Tensor:
-        """Bool `[B, N]`: the tokens marked in `marks` (1, 0 or UNKNOWN), by default the likely."""
+        """Bool `[B, N]`: the tokens that hold something by `marks`, by default the likely."""
         likely = logits > 0
         if marks is not None:
-            likely = torch.where(marks == UNKNOWN, likely, marks == 1)
+            likely = torch.where(marks == UNKNOWN, likely, marks >= HOLDS)
         return likely & mask
 
     def pick(self, read: Tensor, shown: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -48,18 +97,30 @@ class Finder(nn.Module):
         return tokens + number.to(tokens.dtype), chosen.gather(1, which), which
 
     def handed(self, picked: Tensor, mask: Tensor) -> Tensor:
-        """What is told of each picked token, in order, and at last nothing: `[B, n + 1, D]`."""
-        return pad(self.hand(picked) * mask.unsqueeze(-1), (0, 0, 0, 1))
+        """What is told of each picked token and those beside it, and at last nothing: `[B, n + 1,
+        D]`."""
+        real = mask.unsqueeze(-1)
+        near = self.hand((picked * real).transpose(1, 2)).transpose(1, 2)
+        return pad(near * real, (0, 0, 0, 1))
 
 
 def finding_loss(logits: Tensor, marks: Tensor, mask: Tensor) -> Tensor:
-    """How far `logits` are from `marks`; tokens that hold the answer and others count alike in sum.
+    """How far `logits` are from `marks`: of each row the sum over its tokens for each that holds
+    something, and the mean over the rows that have some.
 
     All `[B, N]`; tokens of an UNKNOWN mark, and those that are none, are left out.
     """
-    each = binary_cross_entropy_with_logits(logits.float(), (marks == 1).float(), reduction="none")
-    total = logits.new_zeros((), dtype=torch.float32)
-    for mark in (0, 1):
-        of_these = (marks == mark) & mask
-        total = total + (each * of_these).sum() / of_these.sum().clamp(min=1)
-    return total
+    real = mask & (marks != UNKNOWN)
+    held = real & (marks >= HOLDS)
+    each = binary_cross_entropy_with_logits(logits.float(), held.float(), reduction="none")
+    rows = (each * real).sum(1) / held.sum(1).clamp(min=1)
+    known = real.any(1)
+    return (rows * known).sum() / known.sum().clamp(min=1)
+
+
+def naming_loss(names: Tensor, marks: Tensor) -> Tensor:
+    """The mean cross-entropy of `names` `[B, n, V]` where `marks` `[B, n]` tell what is shown."""
+    told = marks > HOLDS
+    if not told.any():
+        return names.sum() * 0
+    return cross_entropy(names[told].float(), marks[told] - 1 - HOLDS)

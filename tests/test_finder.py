@@ -4,21 +4,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoders.finder import UNKNOWN, Finder, finding_loss
+from encoders.finder import HOLDS, UNKNOWN, Finder, finding_loss, naming_loss
 from encoders.position import sine
 from encoders.tiling import Grid
-from encoders.vision.sheet import ImageTokens, Sheet
-from vqa.datasets import Example
-from vqa.marking import marks_of
+from encoders.vision.sheet import ImageTokens
 
-DIM = 8
+DIM, HEADS, VOCABULARY = 8, 2, 12
 close = torch.testing.assert_close
 
 
 @pytest.fixture
 def finder() -> Finder:
     torch.manual_seed(0)
-    return Finder(DIM).double()
+    return Finder(DIM, HEADS, VOCABULARY).double()
 
 
 def tokens(batch: int, length: int, seed: int = 0) -> Tensor:
@@ -29,6 +27,41 @@ def tokens(batch: int, length: int, seed: int = 0) -> Tensor:
 def bits(batch: int, length: int, share: float, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(batch, length, generator=generator) < share
+
+
+def test_asking_is_attention_over_the_words_or_none(finder: Finder) -> None:
+    torch.nn.init.normal_(finder.nothing)
+    shown, words, mask = tokens(3, 6), tokens(3, 4, seed=1), bits(3, 4, 0.6, seed=2)
+    mask[2] = False
+    asked = finder.ask(shown, words, mask)
+    for row in range(3):
+        heard = [finder.nothing[0, 0], *(words[row, t] for t in range(4) if mask[row, t])]
+        keys = torch.stack([finder.key(finder.words(word)) for word in heard])
+        for place in range(6):
+            query = finder.query(finder.asked(shown[row, place]))
+            read = []
+            for head in range(HEADS):
+                part = slice(head * DIM // HEADS, (head + 1) * DIM // HEADS)
+                weight = (keys[:, :DIM][:, part] @ query[part] / (DIM // HEADS) ** 0.5).softmax(0)
+                read.append(weight @ keys[:, DIM:][:, part])
+            expected = shown[row, place] + finder.answer(torch.cat(read))
+            close(asked[row, place], expected, rtol=0, atol=1e-12)
+
+
+def test_a_token_is_handed_with_its_neighbours_and_pads_are_nothing(finder: Finder) -> None:
+    picked = tokens(2, 7)
+    mask = torch.arange(7) < torch.tensor([7, 4])[:, None]
+    handed = finder.handed(picked, mask)
+    assert handed.shape == (2, 8, DIM)
+    for row in range(2):
+        for place in range(8):
+            expected = torch.zeros(DIM, dtype=torch.float64)
+            if place < int(mask[row].sum()):
+                expected = finder.hand.bias.clone()
+                for side in range(-2, 3):
+                    if 0 <= place + side < int(mask[row].sum()):
+                        expected += finder.hand.weight[:, :, side + 2] @ picked[row, place + side]
+            close(handed[row, place], expected, rtol=0, atol=1e-12)
 
 
 def test_a_logit_is_a_tokens_own(finder: Finder) -> None:
@@ -44,8 +77,8 @@ def test_a_logit_is_a_tokens_own(finder: Finder) -> None:
 def test_chosen_are_the_likely_the_marked_and_never_pads(finder: Finder) -> None:
     logits = tokens(4, 30)[..., 0]
     mask = bits(4, 30, 0.7, seed=1)
-    marks = torch.randint(-1, 2, (4, 30), generator=torch.Generator().manual_seed(2))
-    assert {UNKNOWN, 0, 1} == set(marks.unique().tolist())
+    marks = torch.randint(-1, 5, (4, 30), generator=torch.Generator().manual_seed(2))
+    assert {UNKNOWN, 0, HOLDS} < set(marks.unique().tolist())
     free, told = finder.chosen(logits, mask), finder.chosen(logits, mask, marks)
     assert free.dtype == told.dtype == torch.bool
     for row in range(4):
@@ -53,7 +86,7 @@ def test_chosen_are_the_likely_the_marked_and_never_pads(finder: Finder) -> None
             real, likely = bool(mask[row, column]), bool(logits[row, column] > 0)
             mark = int(marks[row, column])
             assert bool(free[row, column]) == (real and likely)
-            by_mark = likely if mark == UNKNOWN else mark == 1
+            by_mark = likely if mark == UNKNOWN else mark >= HOLDS
             assert bool(told[row, column]) == (real and by_mark)
 
 
@@ -95,19 +128,24 @@ def test_gradients_reach_what_was_picked_alone(finder: Finder) -> None:
 
 
 def naive_loss(logits: Tensor, marks: Tensor, mask: Tensor) -> Tensor:
-    """The mean over marked tokens, and that over unmarked ones, token by token."""
-    held: dict[int, list[Tensor]] = {0: [], 1: []}
+    """For each row the sum over its tokens over the number that hold something; their mean."""
+    rows = []
     for row in range(len(logits)):
+        each, held = [], 0
         for column in range(logits.shape[1]):
             mark = int(marks[row, column])
             if mask[row, column] and mark != UNKNOWN:
                 likely = torch.sigmoid(logits[row, column])
-                held[mark].append(-torch.log(likely if mark else 1 - likely))
-    means = [torch.stack(each).mean() for each in held.values() if each]
-    return sum(means, torch.zeros((), dtype=logits.dtype))
+                each.append(-torch.log(likely if mark else 1 - likely))
+                held += mark > 0
+        if each:
+            rows.append(torch.stack(each).sum() / max(1, held))
+    if not rows:
+        return torch.zeros((), dtype=logits.dtype)
+    return torch.stack(rows).mean()
 
 
-@pytest.mark.parametrize("kinds", [(-1, 0, 1), (0, 1), (0,), (1,), (-1,)])
+@pytest.mark.parametrize("kinds", [(-1, 0, 7), (0, 1), (0,), (1,), (-1,)])
 def test_the_loss_is_the_loop(kinds: tuple[int, ...]) -> None:
     ours = tokens(3, 40)[..., 0].float().requires_grad_()
     theirs = ours.detach().double().requires_grad_()
@@ -129,67 +167,15 @@ def test_the_loss_is_finite_for_any_logit() -> None:
     assert loss.dtype == torch.float32 and loss.item() == pytest.approx(2000, rel=0.01)
 
 
-def boxed(*boxes: tuple[float, float, float, float]) -> Example:
-    return Example("q", "image", "?", ("a",), evidence=boxes)
-
-
-def naive_marks(example: Example, image: ImageTokens, number: int) -> list[int]:
-    marks = []
-    high, wide = image.pitch[number].tolist()
-    for (row, column), real in zip(
-        image.places[number].tolist(), image.mask[number].tolist(), strict=True
-    ):
-        down, across = (row + 0.5) * high, (column + 0.5) * wide
-        marks.append(
-            int(
-                real
-                and any(
-                    left <= across < right and top <= down < bottom
-                    for left, top, right, bottom in example.evidence
-                )
-            )
-        )
-    return marks if any(marks) else [UNKNOWN] * len(marks)
-
-
-def test_marks_are_the_loop() -> None:
-    torch.manual_seed(0)
-    places = torch.randint(0, 20, (3, 60, 2)).float()
-    mask = torch.arange(60) < torch.tensor([60, 45, 1])[:, None]
-    grids: list[tuple[Grid, ...]] = [(Grid(1, int(count)),) for count in mask.sum(1)]
-    pitch = torch.tensor([[0.05, 0.05], [0.03, 0.06], [0.5, 0.5]])
-    image = ImageTokens(torch.zeros(3, 60, DIM), mask, grids, places, pitch)
-    examples = [
-        boxed((0.2, 0.1, 0.6, 0.5)),
-        boxed((0.0, 0.0, 0.3, 0.3), (0.5, 0.2, 0.9, 0.4)),
-        boxed(),
-        boxed((0.999, 0.999, 1.0, 1.0)),
-        boxed((0.0, 0.0, 1.0, 1.0)),
-    ]
-    index = torch.tensor([1, 0, 1, 0, 2])
-    marks = marks_of(examples, image, index)
-    assert marks.shape == (5, 60)
-    judged = [naive_marks(e, image, i) for e, i in zip(examples, index.tolist(), strict=True)]
-    assert marks.tolist() == judged
-    assert [set(row) for row in judged] == [{0, 1}, {0, 1}, {UNKNOWN}, {UNKNOWN}, {UNKNOWN}]
-
-
-def test_a_box_marks_the_patches_under_it() -> None:
-    """On a sheet of patches of an image whose last ones are not whole, overview included."""
-    sheet = Sheet([torch.zeros(3, 70, 105, dtype=torch.uint8)], 10, 4, overview=True)
-    image = sheet.encode(
-        lambda tiles: torch.ones(int(tiles.real.sum()), DIM),
-        2**20,
-        torch.float32,
-        torch.device("cpu"),
-    )
-    grid, small = image.grids[0]
-    close(image.pitch, torch.tensor([[10 / 70, 10 / 105]]))
-    box = (20 / 105, 30 / 70, 50 / 105, 60 / 70)
-    marks = marks_of([boxed(box)], image, torch.tensor([0]))[0]
-    whole = marks[: grid.size].view(grid)
-    assert whole.nonzero().tolist() == [[r, c] for r in (3, 4, 5) for c in (2, 3, 4)]
-    assert 0 < int(marks[grid.size :].sum()) < small.size
+def test_names_are_learned_where_they_are_told() -> None:
+    names = torch.randn(2, 3, VOCABULARY, dtype=torch.float64, requires_grad=True)
+    marks = torch.tensor([[UNKNOWN, HOLDS, 5 + 1 + HOLDS], [0, 1 + HOLDS, 0]])
+    chance = names.softmax(-1)
+    expected = -(chance[0, 2, 5].log() + chance[1, 1, 0].log()) / 2
+    close(naming_loss(names, marks).double(), expected, rtol=1e-6, atol=0)
+    none = naming_loss(names, marks.clamp(max=HOLDS))
+    none.backward()
+    assert none == 0 and names.grad is not None and not names.grad.any()
 
 
 def test_rows_are_images_in_any_order_and_number() -> None:

@@ -8,7 +8,7 @@ import torch
 from networks import BOS, EOS, TINY
 from torch import Tensor
 
-from encoders.finder import UNKNOWN
+from encoders.finder import HOLDS, UNKNOWN
 from encoders.tiling import Grid
 from encoders.vision.sheet import ImageTokens
 from vqa import evidence_reading
@@ -96,9 +96,10 @@ def test_marks_say_what_is_read(mark: int) -> None:
     marks = torch.full((2, 6), mark)
     with torch.no_grad():
         memory = model.sequence(image.with_room(0), question, mask, torch.arange(2))
-        found, sure, logits = model.find(memory, mask, marks)
-    read = [int(row[: sure.shape[1]].sum()) for row in found.mask]
-    likely = [int(n) for n in ((logits > 0) & image.mask).sum(1)]
+        result = model.find(memory, mask, marks)
+    found = result.memory
+    read = [int(row[: result.sure.shape[1]].sum()) for row in found.mask]
+    likely = [int(n) for n in ((result.logits > 0) & image.mask).sum(1)]
     assert read == {0: [0, 0], 1: [6, 3], UNKNOWN: likely}[mark]
     assert [grid.columns for (grid,) in found.grids] == read
     assert found.tokens.isfinite().all()
@@ -121,12 +122,13 @@ def test_evidence_is_what_was_marked() -> None:
     question, mask = asked(1)
     batch = Batch([], torch.zeros(1, dtype=torch.long), question, mask)
     with torch.no_grad():
-        model.finder.mark.bias.fill_(0.2)
+        memory = model.sequence(image.with_room(0), question, mask, torch.arange(1))
+        model.finder.mark.bias.sub_(model.find(memory, mask).logits.median())
         read = evidence_reading.read(model, image.with_room(0), batch)
         cache = model.read(image.with_room(0), question, mask)
         found = evidence_reading.relevance(model, read, batch)
         memory = model.sequence(image.with_room(0), question, mask, torch.arange(1))
-        _, _, logits = model.find(memory, mask)
+        logits = model.find(memory, mask).logits
     for one, other in zip(read.cache.states, cache.states, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert read.cache.carried is not None and cache.carried is not None
@@ -159,11 +161,12 @@ def test_it_learns_to_copy_what_it_is_asked_for() -> None:
         shown = looks[letters - 3].clone()
         shown[:, 4:, :8] += 3  # the lower line
         image = image._replace(tokens=shown, places=places.repeat(32, 1, 1))
-        marks = (torch.arange(8) // 4 == line[:, None]).long()
-        answer = torch.stack([row[m == 1] for row, m in zip(letters, marks, strict=True)])
+        held = torch.arange(8) // 4 == line[:, None]
+        marks = (letters + 1 + HOLDS) * held
+        answer = letters[held].view(32, 4)
         return image, line[:, None] + 3, marks, answer
 
-    for step in range(150):
+    for step in range(250):
         image, question, marks, answer = batch(step)
         start = torch.full((32, 1), BOS)
         end = torch.full((32, 1), EOS)

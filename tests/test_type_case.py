@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from encoders.finder import UNKNOWN
 from encoders.tiling import Grid
 from encoders.vision.glyph_trunk import CELL, WIDTH
 from encoders.vision.reading_order import reading_order
@@ -17,7 +16,7 @@ from encoders.vision.sheet import ImageTokens
 from vqa import datasets
 from vqa.datasets import DataError
 from vqa.datasets.pages import Dataset
-from vqa.marking import marks_of
+from vqa.marking import boxed
 from vqa.pages import type_case
 from vqa.pages.letters import letters
 from vqa.pages.type_case import GHOST, TypeCase
@@ -178,9 +177,8 @@ def test_the_marked_tokens_spell_the_evidence(path: str) -> None:
     for index in range(40):
         example, image = data.render(index)
         assert isinstance(image, ImageTokens)
-        marks = marks_of([example], image, torch.tensor([0]))[0]
-        assert UNKNOWN not in marks
-        told = "".join(chr(int(code)) for code in image.tokens[0, marks == 1, 0])
+        held = boxed(example, image, 0)
+        told = "".join(chr(int(code)) for code in image.tokens[0, held, 0])
         spans = data.scene(index).fact.evidence
         said = "".join("".join(s.cell.text[s.start : s.stop].split()) for s in spans)
         wrong += sum(((Counter(told) - Counter(said)) + (Counter(said) - Counter(told))).values())

@@ -60,9 +60,9 @@ def read(model: LatteVQA, images: Sequence[Pixels] | ImageTokens, batch: Batch) 
     """`model.read` of one question an image, with the tokens kept."""
     memory = sequence(model, images, batch)
     if model.finder is not None:
-        memory, logits, _ = model.find(memory, batch.question_mask)
-        cache = model.taken(memory, batch.question_mask)
-        return Read(memory, cache, cache, logits.float().sigmoid())
+        found = model.find(memory, batch.question_mask)
+        cache = model.taken(found, batch.question_mask)
+        return Read(found.memory, cache, cache, found.sure.float().sigmoid())
     memory = memory._replace(tokens=model._fuse(*memory[:4]))
     states = model._take_in(memory.tokens, memory.mask, memory.places)
     if model.network.question == "encoder":

@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from encoders.finder import Finder, finding_loss
+from encoders import pointer as pointers
+from encoders.finder import Finder, Found, finding_loss, naming_loss
 from encoders.patch_grids import strips
 from encoders.pixels import Pixels
 from encoders.position import count_places, next_place, sine
@@ -20,6 +21,7 @@ from encoders.tiling import Grid
 from encoders.vision import glyphs, latte_vit, vit
 from encoders.vision.sheet import ImageTokens
 from vqa import checkpoint
+from vqa import tokenizer as tokenizers
 from vqa.batch import IGNORE
 from vqa.cache import StateCache
 from vqa.config import LatteVQAConfig, Network, Vision
@@ -55,7 +57,12 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             size = (network.dim, network.question_depth, network.heads)
             near: dict[str, Any] = {"grid_conv": True, "kernel": network.kernel}
             self.spelling = Stack(*size, mixer=None, mlp_ratio=network.mlp_ratio, **near)
-        self.finder = Finder(network.dim) if network.find else None
+        self.finder: Finder | None = None
+        if network.find:
+            self.finder = Finder(network.dim, network.heads, config.vocab_size)
+        # Which tokens stand for a letter: `build` knows the tokenizer.
+        letters = torch.ones(config.vocab_size, dtype=torch.bool) if network.find else None
+        self.register_buffer("letters", letters)
         own = network.decoder_args if network.decoder_mixer else network.mixer_args
         size = (network.dim, network.decoder_depth, network.heads)
         self.decoder = Stack(*size, causal=True, **_mixer(network, network.writes, own))
@@ -122,25 +129,28 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         memory = self.sequence(images, question, question_mask, index)
         if self.finder is None:
             return self._take_in(self._fuse(*memory[:4]), memory.mask, memory.places), None
-        found, _, logits = self.find(memory, question_mask, marks)
+        found = self.find(memory, question_mask, marks)
         cache = self.taken(found, question_mask)
         if marks is None:
             return cache, None
-        return cache, finding_loss(logits, marks, memory.mask[:, : logits.shape[1]])
+        finding = finding_loss(found.logits, marks, memory.mask[:, : marks.shape[1]])
+        return cache, finding + naming_loss(found.names, marks.gather(1, found.which))
 
     def find(
         self, memory: ImageTokens, question_mask: Tensor, marks: Tensor | None = None
-    ) -> tuple[ImageTokens, Tensor, Tensor]:
-        """Of `memory` (of `sequence`) what holds the answer, then the question; the logits of what
-        was found, and those of all."""
+    ) -> Found:
+        """Of `memory` (of `sequence`) what holds the answer, then the question."""
         assert self.finder is not None
         start = memory.tokens.shape[1] - question_mask.shape[1]
-        shown, real = memory.tokens[:, :start].clone(), memory.mask[:, :start]
-        read = self._fuse(*memory[:4])
+        shown, words = memory.tokens[:, :start], memory.tokens[:, start:]
+        asked = self.finder.ask(shown, words, question_mask)
+        read = self._fuse(torch.cat([asked, words], 1), *memory[1:4])
         logits = self.finder(read[:, :start])
-        chosen = self.finder.chosen(logits, real, marks)
+        chosen = self.finder.chosen(logits, memory.mask[:, :start], marks)
         tokens, mask, which = self.finder.pick(read[:, :start], shown, chosen)
-        places = memory.places[:, :start].gather(1, which.unsqueeze(-1).expand(-1, -1, 2))
+        index = which.unsqueeze(-1)
+        names = self.finder.name(shown.gather(1, index.expand(-1, -1, shown.shape[-1])))
+        places = memory.places[:, :start].gather(1, index.expand(-1, -1, 2))
         found = ImageTokens(
             torch.cat([tokens, read[:, start:]], 1),
             torch.cat([mask, question_mask], 1),
@@ -148,7 +158,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             torch.cat([places, memory.places[:, start:]], 1),
             memory.pitch,
         )
-        return found, logits.gather(1, which), logits
+        return Found(found, names, logits.gather(1, which), which, logits)
 
     def asked(self, cache: StateCache, question: Tensor, question_mask: Tensor) -> StateCache:
         """What the decoder knows of images, `cache`, and one question each, which is read in it."""
@@ -191,15 +201,17 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         mask[:, start:] = question_mask
         return ImageTokens(tokens, mask, grids, places, pitch)
 
-    def taken(self, found: ImageTokens, question_mask: Tensor) -> StateCache:
+    def taken(self, found: Found, question_mask: Tensor) -> StateCache:
         """What the decoder knows of what `find` found."""
         assert self.finder is not None
-        cache = self._take_in(found.tokens, found.mask, found.places)
-        start = found.tokens.shape[1] - question_mask.shape[1]
-        cache.carried = self.finder.handed(found.tokens[:, :start], found.mask[:, :start])
-        asked = self._carried(found.tokens[:, start:], question_mask)
+        tokens, mask, _, places, _ = found.memory
+        cache = self._take_in(tokens, mask, places)
+        start = tokens.shape[1] - question_mask.shape[1]
+        cache.carried = self.finder.handed(tokens[:, :start], mask[:, :start])
+        asked = self._carried(tokens[:, start:], question_mask)
         if asked is not None:
             cache.carried = cache.carried + asked
+        cache.pointer = pointers.begin(found.names, mask[:, :start])
         return cache
 
     def _fuse(
@@ -259,9 +271,12 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         if cache is None:
             cache, finding = self._read(images, question, question_mask, image_index, marks)  # type: ignore[arg-type]
         words = self._words(input_ids, 1, cache.length)
-        if cache.carried is not None:
-            place = torch.arange(cache.length, cache.length + words.shape[1])
-            words = words + cache.carried[:, place.clamp(max=cache.carried.shape[1] - 1)]
+        carried, pointer = cache.carried, cache.pointer
+        if pointer is not None and carried is not None:
+            turns, pointer = pointers.follow(pointer, input_ids, self.letters[input_ids])
+            words = words + turns.to(words.dtype) @ carried
+        elif carried is not None:
+            words = words + carried
         if input_ids.shape[1] == 1:
             token, states = self.decoder.step(words.squeeze(1), cache.states)
             hidden = token.unsqueeze(1)
@@ -274,7 +289,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
                 logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE
             )
             loss = loss if finding is None else loss + finding
-        after = StateCache(states, cache.length + input_ids.shape[1], cache.carried)
+        after = StateCache(states, cache.length + input_ids.shape[1], carried, pointer)
         return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=after)
 
     @torch.no_grad()
@@ -340,4 +355,7 @@ def build(network: Network, tokenizer: Any) -> LatteVQA:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return LatteVQA(config)
+    model = LatteVQA(config)
+    if model.letters is not None:
+        model.letters.copy_(torch.tensor(tokenizers.letters(tokenizer)))
+    return model

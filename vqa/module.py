@@ -17,7 +17,7 @@ from transformers import get_cosine_with_min_lr_schedule_with_warmup
 from encoders.vision.sheet import ImageTokens
 from vqa import checkpoint
 from vqa import tokenizer as tokenizers
-from vqa.batch import Batch
+from vqa.batch import IGNORE, Batch
 from vqa.config import Network
 from vqa.features import Features, join_tokens, of_vision
 from vqa.marking import marks_of
@@ -183,7 +183,14 @@ class VQAModule(LightningModule):
         assert self.model is not None
         if self.model.finder is None:
             return
-        inputs["marks"] = marks_of(batch.examples, self._seen(inputs), inputs["image_index"])
+        assert batch.labels is not None
+        image, index = self._seen(inputs), inputs["image_index"]
+        with torch.no_grad():
+            names = self.model.finder.name(image.tokens).log_softmax(-1)
+        told = batch.labels.clamp(min=0)
+        printed = self.model.letters[told] & (batch.labels != IGNORE)
+        answers = [row[real] for row, real in zip(told, printed, strict=True)]
+        inputs["marks"] = marks_of(batch.examples, image, index, answers, names)
 
     def _seen(self, inputs: dict[str, Any]) -> ImageTokens:
         """The image tokens in `inputs`, put there in place of pixels where there are none yet."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>"}
 BYTES = 256 + len(SPECIAL)
@@ -61,6 +62,21 @@ def with_specials(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast
     tokenizer.add_special_tokens(missing)
     tokenizer.split_special_tokens = True
     return tokenizer
+
+
+def letters(tokenizer: PreTrainedTokenizerFast) -> list[bool]:
+    """Which tokens stand for something printed: no blanks, no special tokens, and of a letter of
+    several bytes the first alone."""
+    bytes_of = {letter: byte for byte, letter in bytes_to_unicode().items()}
+
+    def prints(number: int) -> bool:
+        if number in tokenizer.all_special_ids:
+            return False
+        token = tokenizer.convert_ids_to_tokens(number)
+        first = bytes_of.get(token[0], 0) if len(token) == 1 else 0
+        return not 0x80 <= first < 0xC0 and bool(tokenizer.decode([number]).strip())
+
+    return [prints(number) for number in range(len(tokenizer))]
 
 
 def decode(tokenizer: PreTrainedTokenizerFast, tokens: list[int]) -> str:
