@@ -45,31 +45,37 @@ class Finder(nn.Module):
     def __init__(self, dim: int, heads: int, vocabulary: int) -> None:
         super().__init__()
         self.heads = heads
-        self.asked = nn.LayerNorm(dim, eps=1e-6)
+        self.spelt = nn.LayerNorm(dim, eps=1e-6)
+        self.alike = nn.Linear(dim, dim)
         self.words = nn.LayerNorm(dim, eps=1e-6)
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(dim, 2 * dim)
-        self.answer = nn.Linear(dim, dim)
-        self.nothing = nn.Parameter(torch.zeros(1, 1, dim))
+        self.value = nn.Linear(dim, dim)
+        self.told = nn.Linear(dim, dim)
+        self.none = nn.Parameter(torch.zeros(2, 1, 1, dim))  # of the question: key and value
         self.mark = nn.Linear(dim, 1)
         self.name = nn.Linear(dim, vocabulary)
         self.again = nn.Linear(dim, dim)
         self.hand = nn.Conv1d(dim, dim, _WINDOW, padding=_WINDOW // 2)
 
-    def ask(self, tokens: Tensor, words: Tensor, mask: Tensor) -> Tensor:
-        """`tokens` `[B, N, D]` with what each has in common with the question's `words`
-        `[B, Tq, D]`, or with none of them; `mask` `[B, Tq]`.
+    def ask(
+        self, tokens: Tensor, letters: Tensor, words: Tensor, spelt: Tensor, mask: Tensor
+    ) -> Tensor:
+        """`tokens` `[B, N, D]`, each with what it has in common with some of the question's `words`
+        `[B, Tq, D]` (`mask` `[B, Tq]`), or with none.
 
-        Attention over the words alone: linear in the tokens.
+        `letters` `[B, N, D]` and `spelt` `[B, Tq, D]`: how tokens and words are spelt, which is
+        compared. Attention over the words alone: linear in the tokens.
         """
         batch = len(tokens)
-        words = torch.cat([self.nothing.expand(batch, -1, -1).to(words.dtype), words], 1)
         real = pad(mask, (1, 0), value=True)[:, None, None]
-        key, value = self.key(self.words(words)).chunk(2, -1)
-        query = self.query(self.asked(tokens))
-        of_heads = [x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (query, key, value)]
-        read = scaled_dot_product_attention(of_heads[0], of_heads[1], of_heads[2], real)
-        out: Tensor = tokens + self.answer(read.transpose(1, 2).flatten(2))
+        none = self.none.to(tokens.dtype).expand(-1, batch, -1, -1)
+        key = torch.cat([none[0], self.alike(self.spelt(spelt))], 1)
+        value = torch.cat([none[1], self.value(self.words(words))], 1)
+        query = self.alike(self.spelt(letters))
+        query, key, value = (
+            x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (query, key, value)
+        )
+        read = scaled_dot_product_attention(query, key, value, real)
+        out: Tensor = tokens + self.told(read.transpose(1, 2).flatten(2))
         return out
 
     def forward(self, read: Tensor) -> Tensor:

@@ -18,6 +18,12 @@ class TokenEmbedding(nn.Module):
         out: Tensor = self.table(tokens) * self.dim**0.5
         return out
 
+    def mean(self, chance: Tensor) -> Tensor:
+        """The mean vectors of tokens of which only the probabilities `[..., vocabulary]` are
+        known."""
+        out: Tensor = chance @ self.table.weight * self.dim**0.5
+        return out
+
     def logits(self, x: Tensor) -> Tensor:
         """`x` `[..., D]` to `[..., vocabulary]`."""
         return linear(x, self.table.weight)

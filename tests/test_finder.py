@@ -30,21 +30,24 @@ def bits(batch: int, length: int, share: float, seed: int = 0) -> Tensor:
 
 
 def test_asking_is_attention_over_the_words_or_none(finder: Finder) -> None:
-    torch.nn.init.normal_(finder.nothing)
-    shown, words, mask = tokens(3, 6), tokens(3, 4, seed=1), bits(3, 4, 0.6, seed=2)
+    torch.nn.init.normal_(finder.none)
+    shown, letters = tokens(3, 6), tokens(3, 6, seed=1)
+    words, spelt, mask = tokens(3, 4, seed=2), tokens(3, 4, seed=3), bits(3, 4, 0.6, seed=4)
     mask[2] = False
-    asked = finder.ask(shown, words, mask)
+    asked = finder.ask(shown, letters, words, spelt, mask)
     for row in range(3):
-        heard = [finder.nothing[0, 0], *(words[row, t] for t in range(4) if mask[row, t])]
-        keys = torch.stack([finder.key(finder.words(word)) for word in heard])
+        real = [t for t in range(4) if mask[row, t]]
+        keys = [finder.none[0, 0, 0], *(finder.alike(finder.spelt(spelt[row, t])) for t in real)]
+        values = [finder.none[1, 0, 0], *(finder.value(finder.words(words[row, t])) for t in real)]
         for place in range(6):
-            query = finder.query(finder.asked(shown[row, place]))
+            query = finder.alike(finder.spelt(letters[row, place]))
             read = []
             for head in range(HEADS):
                 part = slice(head * DIM // HEADS, (head + 1) * DIM // HEADS)
-                weight = (keys[:, :DIM][:, part] @ query[part] / (DIM // HEADS) ** 0.5).softmax(0)
-                read.append(weight @ keys[:, DIM:][:, part])
-            expected = shown[row, place] + finder.answer(torch.cat(read))
+                products = torch.stack([key[part] @ query[part] for key in keys])
+                weight = (products / (DIM // HEADS) ** 0.5).softmax(0)
+                read.append(weight @ torch.stack(values)[:, part])
+            expected = shown[row, place] + finder.told(torch.cat(read))
             close(asked[row, place], expected, rtol=0, atol=1e-12)
 
 

@@ -58,11 +58,13 @@ def sequence(model: LatteVQA, images: Sequence[Pixels] | ImageTokens, batch: Bat
 
 def read(model: LatteVQA, images: Sequence[Pixels] | ImageTokens, batch: Batch) -> Read:
     """`model.read` of one question an image, with the tokens kept."""
-    memory = sequence(model, images, batch)
     if model.finder is not None:
-        found = model.find(memory, batch.question_mask)
+        image = images if isinstance(images, ImageTokens) else model.vision(images)
+        index = torch.arange(len(batch))
+        found = model.find(image, batch.question, batch.question_mask, index)
         cache = model.taken(found, batch.question_mask)
         return Read(found.memory, cache, cache, found.sure.float().sigmoid())
+    memory = sequence(model, images, batch)
     memory = memory._replace(tokens=model._fuse(*memory[:4]))
     states = model._take_in(memory.tokens, memory.mask, memory.places)
     if model.network.question == "encoder":

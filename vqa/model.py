@@ -126,31 +126,40 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             known = cache.select(index.to(question.device))
             return self.asked(known, question, question_mask), None
         assert not isinstance(images, StateCache)
-        memory = self.sequence(images, question, question_mask, index)
         if self.finder is None:
+            memory = self.sequence(images, question, question_mask, index)
             return self._take_in(self._fuse(*memory[:4]), memory.mask, memory.places), None
-        found = self.find(memory, question_mask, marks)
+        image = images if isinstance(images, ImageTokens) else self.vision(images)
+        found = self.find(image, question, question_mask, index, marks)
         cache = self.taken(found, question_mask)
         if marks is None:
             return cache, None
-        finding = finding_loss(found.logits, marks, memory.mask[:, : marks.shape[1]])
+        finding = finding_loss(found.logits, marks, image.mask[index])
         return cache, finding + naming_loss(found.names, marks.gather(1, found.which))
 
     def find(
-        self, memory: ImageTokens, question_mask: Tensor, marks: Tensor | None = None
+        self,
+        image: ImageTokens,
+        question: Tensor,
+        question_mask: Tensor,
+        index: Tensor,
+        marks: Tensor | None = None,
     ) -> Found:
-        """Of `memory` (of `sequence`) what holds the answer, then the question."""
+        """Of the images' tokens what holds the answer, then the question; the arguments are those
+        of `read`, `marks` as in encoders/finder.py."""
         assert self.finder is not None
-        start = memory.tokens.shape[1] - question_mask.shape[1]
+        names = self.finder.name(image.tokens)
+        memory = self.sequence(image, question, question_mask, index)
+        start = image.tokens.shape[1]
         shown, words = memory.tokens[:, :start], memory.tokens[:, start:]
-        asked = self.finder.ask(shown, words, question_mask)
+        # Letters that are seen are spelt in the same alphabet, so that they can be compared.
+        letters = self._spelt(self.text.mean(names.detach().softmax(-1)), image.mask)[index]
+        asked = self.finder.ask(shown, letters, *self._spelling(words, question, question_mask))
         read = self._fuse(torch.cat([asked, words], 1), *memory[1:4])
         logits = self.finder(read[:, :start])
         chosen = self.finder.chosen(logits, memory.mask[:, :start], marks)
         tokens, mask, which = self.finder.pick(read[:, :start], shown, chosen)
-        index = which.unsqueeze(-1)
-        names = self.finder.name(shown.gather(1, index.expand(-1, -1, shown.shape[-1])))
-        places = memory.places[:, :start].gather(1, index.expand(-1, -1, 2))
+        places = memory.places[:, :start].gather(1, which.unsqueeze(-1).expand(-1, -1, 2))
         found = ImageTokens(
             torch.cat([tokens, read[:, start:]], 1),
             torch.cat([mask, question_mask], 1),
@@ -158,7 +167,19 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             torch.cat([places, memory.places[:, start:]], 1),
             memory.pitch,
         )
+        names = names[index.unsqueeze(1), which]
         return Found(found, names, logits.gather(1, which), which, logits)
+
+    def _spelling(
+        self, words: Tensor, question: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the question's `words` those that are letters, how these are spelt, and their mask."""
+        letter = self.letters[question] & mask
+        which = letter.int().argsort(dim=1, descending=True, stable=True)
+        which = which[:, : max(1, int(letter.sum(1).max()))]
+        real = letter.gather(1, which)
+        words = words.gather(1, which.unsqueeze(-1).expand(-1, -1, words.shape[-1]))
+        return words, self._spelt(self.text(question.gather(1, which)), real), real
 
     def asked(self, cache: StateCache, question: Tensor, question_mask: Tensor) -> StateCache:
         """What the decoder knows of images, `cache`, and one question each, which is read in it."""
@@ -232,10 +253,13 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         return StateCache(states or [])
 
     def _question(self, question: Tensor, mask: Tensor) -> Tensor:
-        words = self._words(question, 0)
+        return self._spelt(self._words(question, 0), mask)
+
+    def _spelt(self, letters: Tensor, mask: Tensor) -> Tensor:
+        """Letters, each with those about it."""
         if self.spelling is None:
-            return words
-        spelt: Tensor = self.spelling(words, mask, strips(mask))
+            return letters
+        spelt: Tensor = self.spelling(letters, mask, strips(mask))
         return spelt
 
     def _words(self, tokens: Tensor, kind: int, start: int = 0) -> Tensor:
