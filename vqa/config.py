@@ -128,7 +128,11 @@ class Network:
 
 
 class LatteVQAConfig(PreTrainedConfig):
-    """Hugging Face configuration: the network's words, the vocabulary and the special tokens."""
+    """Hugging Face configuration: the network's words, the vocabulary and the special tokens.
+
+    `confidence_temperature`: what logits are divided by where an answer's probability is told
+    (Guo et al. 2017), as benchmarks/temperature.py finds it; what is answered does not change.
+    """
 
     model_type = "latte_vqa"
 
@@ -139,10 +143,12 @@ class LatteVQAConfig(PreTrainedConfig):
         bos_token_id: int = 1,
         eos_token_id: int = 2,
         pad_token_id: int = 0,
+        confidence_temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
         self.network = asdict(network) if isinstance(network, Network) else (network or {})
         self.vocab_size = vocab_size
+        self.confidence_temperature = confidence_temperature
         kwargs["is_encoder_decoder"] = False  # to generate(), the memory is a cache like any other
         super().__init__(
             bos_token_id=bos_token_id,

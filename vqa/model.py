@@ -338,13 +338,18 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
     def score(self, cache: StateCache, sequences: Tensor) -> Tensor:
         """Log-probability of each of `sequences` `[B, T]` (as `generate` returns them), fp32 `[B]`.
 
-        Tokens after the first end token do not count.
+        Tokens after the first end token do not count. At the configuration's temperature.
         """
+        logits = self(sequences[:, :-1], past_key_values=cache).logits.float()
+        return self.weighed(logits / self.config.confidence_temperature, sequences)
+
+    def weighed(self, logits: Tensor, sequences: Tensor) -> Tensor:
+        """`score` of `sequences` `[B, T]` by the `logits` `[B, T - 1, vocabulary]` of their
+        tokens."""
         target = sequences[:, 1:]
         ended = (target == self.config.eos_token_id).cumsum(1)
         counts = (ended == 0) | ((ended == 1) & (target == self.config.eos_token_id))
-        logits = self(sequences[:, :-1], past_key_values=cache).logits
-        chosen = logits.float().log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
+        chosen = logits.log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
         return chosen.masked_fill(~counts, 0.0).sum(1)
 
 
