@@ -11,7 +11,7 @@ from torch import Tensor
 from encoders.finder import HOLDS, UNKNOWN
 from encoders.tiling import Grid
 from encoders.vision.sheet import ImageTokens
-from vqa import evidence_reading
+from vqa import evidence_reading, finding
 from vqa.batch import Batch
 from vqa.config import LatteVQAConfig, Network, Vision
 from vqa.model import LatteVQA
@@ -95,7 +95,7 @@ def test_marks_say_what_is_read(mark: int) -> None:
     question, mask = asked(2)
     marks = torch.full((2, 6), mark)
     with torch.no_grad():
-        result = model.find(image, question, mask, torch.arange(2), marks)
+        result = finding.find(model, image, question, mask, torch.arange(2), marks)
     found = result.memory
     read = [int(row[: result.sure.shape[1]].sum()) for row in found.mask]
     likely = [int(n) for n in ((result.logits > 0) & image.mask).sum(1)]
@@ -121,12 +121,12 @@ def test_evidence_is_what_was_marked() -> None:
     question, mask = asked(1)
     batch = Batch([], torch.zeros(1, dtype=torch.long), question, mask)
     with torch.no_grad():
-        found_now = model.find(image, question, mask, torch.arange(1))
+        found_now = finding.find(model, image, question, mask, torch.arange(1))
         model.finder.mark.bias.sub_(found_now.logits.median())
         read = evidence_reading.read(model, image.with_room(0), batch)
         cache = model.read(image.with_room(0), question, mask)
         found = evidence_reading.relevance(model, read, batch)
-        logits = model.find(image, question, mask, torch.arange(1)).logits
+        logits = finding.find(model, image, question, mask, torch.arange(1)).logits
     for one, other in zip(read.cache.states, cache.states, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert read.cache.carried is not None and cache.carried is not None

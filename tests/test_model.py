@@ -81,7 +81,7 @@ def test_an_image_read_once_takes_questions_later(question: str, memory: str) ->
     model = make(question=question, memory=memory)
     image = model.vision(IMAGES[:1])
     memory_ = model.encoder(image.tokens, image.mask, image.grids, image.places)
-    kept = model._take_in(memory_, image.mask, image.places)
+    kept = model.take_in(memory_, image.mask, image.places)
     answer, joint = ints(3, 4), model.read(IMAGES[:1], QUESTION, MASK, torch.zeros(3).long())
     expected = model(answer, past_key_values=joint).logits
     for index, mask in enumerate(MASK):

@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 from encoders.pixels import Pixels
 from encoders.stack import States
 from encoders.vision.sheet import ImageTokens
+from vqa import finding
 from vqa.batch import Batch
 from vqa.cache import StateCache
 from vqa.model import LatteVQA
@@ -61,12 +62,12 @@ def read(model: LatteVQA, images: Sequence[Pixels] | ImageTokens, batch: Batch) 
     if model.finder is not None:
         image = images if isinstance(images, ImageTokens) else model.vision(images)
         index = torch.arange(len(batch))
-        found = model.find(image, batch.question, batch.question_mask, index)
-        cache = model.taken(found, batch.question_mask)
+        found = finding.find(model, image, batch.question, batch.question_mask, index)
+        cache = finding.taken(model, found, batch.question_mask)
         return Read(found.memory, cache, cache, found.sure.float().sigmoid())
     memory = sequence(model, images, batch)
-    memory = memory._replace(tokens=model._fuse(*memory[:4]))
-    states = model._take_in(memory.tokens, memory.mask, memory.places)
+    memory = memory._replace(tokens=model.fuse(*memory[:4]))
+    states = model.take_in(memory.tokens, memory.mask, memory.places)
     if model.network.question == "encoder":
         return Read(memory, states, states)
     return Read(memory, states, model.asked(states, batch.question, batch.question_mask))

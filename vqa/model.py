@@ -11,7 +11,7 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from encoders import pointer as pointers
-from encoders.finder import Finder, Found, finding_loss, naming_loss
+from encoders.finder import Finder, finding_loss, naming_loss
 from encoders.patch_grids import strips
 from encoders.pixels import Pixels
 from encoders.position import count_places, next_place, sine
@@ -20,7 +20,7 @@ from encoders.text import TokenEmbedding
 from encoders.tiling import Grid
 from encoders.vision import glyphs, latte_vit, vit
 from encoders.vision.sheet import ImageTokens
-from vqa import checkpoint
+from vqa import checkpoint, finding
 from vqa import tokenizer as tokenizers
 from vqa.batch import IGNORE
 from vqa.cache import StateCache
@@ -90,8 +90,8 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         image = images.with_room(0) if isinstance(images, ImageTokens) else self.vision(images)
         if self.network.question == "encoder":
             return image
-        memory = self._fuse(image.tokens, image.mask, image.grids, image.places)
-        return self._take_in(memory, image.mask, image.places)
+        memory = self.fuse(image.tokens, image.mask, image.grids, image.places)
+        return self.take_in(memory, image.mask, image.places)
 
     def read(
         self,
@@ -128,66 +128,22 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         assert not isinstance(images, StateCache)
         if self.finder is None:
             memory = self.sequence(images, question, question_mask, index)
-            return self._take_in(self._fuse(*memory[:4]), memory.mask, memory.places), None
+            return self.take_in(self.fuse(*memory[:4]), memory.mask, memory.places), None
         image = images if isinstance(images, ImageTokens) else self.vision(images)
-        found = self.find(image, question, question_mask, index, marks)
-        cache = self.taken(found, question_mask)
+        found = finding.find(self, image, question, question_mask, index, marks)
+        cache = finding.taken(self, found, question_mask)
         if marks is None:
             return cache, None
-        finding = finding_loss(found.logits, marks, image.mask[index])
-        return cache, finding + naming_loss(found.names, marks.gather(1, found.which))
-
-    def find(
-        self,
-        image: ImageTokens,
-        question: Tensor,
-        question_mask: Tensor,
-        index: Tensor,
-        marks: Tensor | None = None,
-    ) -> Found:
-        """Of the images' tokens what holds the answer, then the question; the arguments are those
-        of `read`, `marks` as in encoders/finder.py."""
-        assert self.finder is not None
-        names = self.finder.name(image.tokens)
-        memory = self.sequence(image, question, question_mask, index)
-        start = image.tokens.shape[1]
-        shown, words = memory.tokens[:, :start], memory.tokens[:, start:]
-        # Letters that are seen are spelt in the same alphabet, so that they can be compared.
-        letters = self._spelt(self.text.mean(names.detach().softmax(-1)), image.mask)[index]
-        asked = self.finder.ask(shown, letters, *self._spelling(words, question, question_mask))
-        read = self._fuse(torch.cat([asked, words], 1), *memory[1:4])
-        logits = self.finder(read[:, :start])
-        chosen = self.finder.chosen(logits, memory.mask[:, :start], marks)
-        tokens, mask, which = self.finder.pick(read[:, :start], shown, chosen)
-        places = memory.places[:, :start].gather(1, which.unsqueeze(-1).expand(-1, -1, 2))
-        found = ImageTokens(
-            torch.cat([tokens, read[:, start:]], 1),
-            torch.cat([mask, question_mask], 1),
-            strips(mask),
-            torch.cat([places, memory.places[:, start:]], 1),
-            memory.pitch,
-        )
-        names = names[index.unsqueeze(1), which]
-        return Found(found, names, logits.gather(1, which), which, logits)
-
-    def _spelling(
-        self, words: Tensor, question: Tensor, mask: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the question's `words` those that are letters, how these are spelt, and their mask."""
-        letter = self.letters[question] & mask
-        which = letter.int().argsort(dim=1, descending=True, stable=True)
-        which = which[:, : max(1, int(letter.sum(1).max()))]
-        real = letter.gather(1, which)
-        words = words.gather(1, which.unsqueeze(-1).expand(-1, -1, words.shape[-1]))
-        return words, self._spelt(self.text(question.gather(1, which)), real), real
+        loss = finding_loss(found.logits, marks, image.mask[index])
+        return cache, loss + naming_loss(found.names, marks.gather(1, found.which))
 
     def asked(self, cache: StateCache, question: Tensor, question_mask: Tensor) -> StateCache:
         """What the decoder knows of images, `cache`, and one question each, which is read in it."""
         words = self._question(question, question_mask)
         hidden, states = self.decoder.scan(words, question_mask, cache.states)
-        return StateCache(states, carried=self._carried(hidden, question_mask))
+        return StateCache(states, carried=self.carried(hidden, question_mask))
 
-    def _carried(self, words: Tensor, mask: Tensor) -> Tensor | None:
+    def carried(self, words: Tensor, mask: Tensor) -> Tensor | None:
         """What answers bear of the question, its words being read as `words` `[B, T, D]`."""
         if self.carry is None:
             return None
@@ -222,20 +178,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         mask[:, start:] = question_mask
         return ImageTokens(tokens, mask, grids, places, pitch)
 
-    def taken(self, found: Found, question_mask: Tensor) -> StateCache:
-        """What the decoder knows of what `find` found."""
-        assert self.finder is not None
-        tokens, mask, _, places, _ = found.memory
-        cache = self._take_in(tokens, mask, places)
-        start = tokens.shape[1] - question_mask.shape[1]
-        cache.carried = self.finder.handed(tokens[:, :start], mask[:, :start])
-        asked = self._carried(tokens[:, start:], question_mask)
-        if asked is not None:
-            cache.carried = cache.carried + asked
-        cache.pointer = pointers.begin(found.names, mask[:, :start])
-        return cache
-
-    def _fuse(
+    def fuse(
         self, tokens: Tensor, mask: Tensor, grids: list[tuple[Grid, ...]], places: Tensor
     ) -> Tensor:
         """The encoder's reading of `tokens`, which it may overwrite."""
@@ -243,7 +186,8 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         out: Tensor = read(tokens, mask, grids, places)
         return out
 
-    def _take_in(self, memory: Tensor, mask: Tensor, places: Tensor) -> StateCache:
+    def take_in(self, memory: Tensor, mask: Tensor, places: Tensor) -> StateCache:
+        """What the decoder knows of `memory` `[B, T, D]`."""
         if self.network.memory == "state":
             return StateCache(self.decoder.prefix(memory, mask, places))
         states: States | None = None
@@ -253,10 +197,10 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         return StateCache(states or [])
 
     def _question(self, question: Tensor, mask: Tensor) -> Tensor:
-        return self._spelt(self._words(question, 0), mask)
+        return self.spelt(self._words(question, 0), mask)
 
-    def _spelt(self, letters: Tensor, mask: Tensor) -> Tensor:
-        """Letters, each with those about it."""
+    def spelt(self, letters: Tensor, mask: Tensor) -> Tensor:
+        """`letters` `[B, T, D]`, each with those about it; `mask` `[B, T]`, the real ones first."""
         if self.spelling is None:
             return letters
         spelt: Tensor = self.spelling(letters, mask, strips(mask))
@@ -291,9 +235,9 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         `[B, T]` (IGNORE = left out) the mean cross-entropy is in `loss`; with `marks` int `[B, N]`
         of the image tokens (encoders/finder.py), of a network that finds, that of finding too.
         """
-        cache, finding = past_key_values, None
+        cache, missed = past_key_values, None
         if cache is None:
-            cache, finding = self._read(images, question, question_mask, image_index, marks)  # type: ignore[arg-type]
+            cache, missed = self._read(images, question, question_mask, image_index, marks)  # type: ignore[arg-type]
         words = self._words(input_ids, 1, cache.length)
         carried, pointer = cache.carried, cache.pointer
         if pointer is not None and carried is not None:
@@ -312,7 +256,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             loss = cross_entropy(
                 logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE
             )
-            loss = loss if finding is None else loss + finding
+            loss = loss if missed is None else loss + missed
         after = StateCache(states, cache.length + input_ids.shape[1], carried, pointer)
         return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=after)
 
