@@ -1,6 +1,6 @@
 """The page and its API endpoint: a file and a question in, the answer as it is written out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ from vqa import models
 from vqa.predictor import NATIVE, Predictor, Reading
 
 EXAMPLES = Path(__file__).parent / "examples"
-QUESTIONS = {
-    "12.png": "what shape is in the image?",
-    "7.png": "what color is the circle?",
-    "6.png": "does the image contain a triangle?",
-    "11.png": "is there not a circle in the image?",
-}
-"""Questions of the data set's test split about the pictures in EXAMPLES."""
+QUESTIONS = (
+    ("receipt.png", "What is the total amount on this receipt?", "documents"),
+    ("receipt.png", "What is the date on this receipt?", "documents"),
+    ("12.png", "what shape is in the image?", "easy-vqa"),
+    ("7.png", "what color is the circle?", "easy-vqa"),
+    ("6.png", "does the image contain a triangle?", "easy-vqa"),
+    ("11.png", "is there not a circle in the image?", "easy-vqa"),
+)
+"""A picture in EXAMPLES, a question of a test split about it, and the bundled model to ask."""
 
 WAITING = 32
 """Requests that may wait for the model before further ones are turned away."""
@@ -83,7 +85,7 @@ def build(predictor: Predictor, reading: Reading = NATIVE, others: Sequence[str]
                 model, said = _models(choice)
             with gr.Column(min_width=360):
                 outputs = _outputs()
-        examples = _examples()
+        examples, example = _examples(choice)
         if models.folder(predictor.name) is not None:
             gr.Markdown(TRAIN_NOTE)
         _preview(reading, image, picture, page)
@@ -98,7 +100,7 @@ def build(predictor: Predictor, reading: Reading = NATIVE, others: Sequence[str]
         }
         gr.on([ask.click, question.submit], api_name="answer", **event)
         chosen = examples.click(
-            example, examples, [image, question, page], api_visibility="private"
+            example, examples, [image, question, page, model], api_visibility="private"
         )
         chosen.then(api_visibility="private", **event)
         model.change(note, model, said, api_visibility="private", queue=False)
@@ -160,20 +162,24 @@ def _outputs() -> list[gr.Textbox | gr.Label | gr.Markdown | gr.Image]:
     ]
 
 
-def _examples() -> gr.Dataset:
-    return gr.Dataset(
+def _examples(choice: Choice) -> tuple[gr.Dataset, Callable[[int], list[Any]]]:
+    """The examples that the page's models are for, and what becomes of one that is clicked: its
+    file, question, page and model."""
+    asked = [row for row in QUESTIONS if row[2] in choice.names]
+    rows = asked or [(name, text, choice.first) for name, text, _ in QUESTIONS]
+    shown = gr.Dataset(
         components=[gr.Image(render=False), gr.Textbox(render=False)],
-        samples=[[str(EXAMPLES / name), text] for name, text in QUESTIONS.items()],
+        samples=[[str(EXAMPLES / name), text] for name, text, _ in rows],
         type="index",
         label="Examples: click one to ask it",
         elem_id="examples",
     )
 
+    def example(index: int) -> list[Any]:
+        name, question, model = rows[index]
+        return [str(EXAMPLES / name), question, 1, model]
 
-def example(index: int) -> tuple[str, str, int]:
-    """File, question and page of an example."""
-    name, question = list(QUESTIONS.items())[index]
-    return str(EXAMPLES / name), question, 1
+    return shown, example
 
 
 def _preview(reading: Reading, file: gr.File, picture: gr.Image, page: gr.Number) -> None:

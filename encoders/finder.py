@@ -23,6 +23,7 @@ UNKNOWN = -1
 HOLDS = 1
 """Mark of a token that holds a part of the answer, it is not known which; one that shows the
 vocabulary's token i has the mark i + 1 + HOLDS, and one that holds nothing 0."""
+_NEVER = -1e4
 _WINDOW = 5
 """Found tokens that are handed together: the one whose turn it is, and its neighbours."""
 
@@ -84,8 +85,9 @@ class Finder(nn.Module):
         return logits
 
     def chosen(self, logits: Tensor, mask: Tensor, marks: Tensor | None = None) -> Tensor:
-        """Bool `[B, N]`: the tokens that hold something by `marks`, by default the likely."""
-        likely = logits > 0
+        """Bool `[B, N]`: the tokens that hold something by `marks`; where none are known, those of
+        the likeliest run."""
+        likely = likeliest_run(logits, mask)
         if marks is not None:
             likely = torch.where(marks == UNKNOWN, likely, marks >= HOLDS)
         return likely & mask
@@ -108,6 +110,21 @@ class Finder(nn.Module):
         real = mask.unsqueeze(-1)
         near = self.hand((picked * real).transpose(1, 2)).transpose(1, 2)
         return pad(near * real, (0, 0, 0, 1))
+
+
+def likeliest_run(logits: Tensor, mask: Tensor) -> Tensor:
+    """Bool `[B, N]`: the tokens that follow each other and have the greatest sum of `logits`; none
+    where no sum is above 0.
+
+    An answer is mostly printed in one run: a letter amid it that looks unlikely belongs to it, and
+    a likely one elsewhere does not. Kadane's algorithm, all rows at once.
+    """
+    total = logits.detach().float().masked_fill(~mask, _NEVER).cumsum(1)
+    before = pad(total, (1, 0))[:, :-1]
+    least, first = before.cummin(1)
+    gain, last = (total - least).max(1, keepdim=True)
+    place = torch.arange(logits.shape[1], device=logits.device)
+    return (place >= first.gather(1, last)) & (place <= last) & (gain > 0)
 
 
 def finding_loss(logits: Tensor, marks: Tensor, mask: Tensor) -> Tensor:

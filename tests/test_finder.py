@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoders.finder import HOLDS, UNKNOWN, Finder, finding_loss, naming_loss
+from encoders.finder import (
+    HOLDS,
+    UNKNOWN,
+    Finder,
+    finding_loss,
+    likeliest_run,
+    naming_loss,
+)
 from encoders.position import sine
 from encoders.tiling import Grid
 from encoders.vision.sheet import ImageTokens
@@ -77,20 +84,39 @@ def test_a_logit_is_a_tokens_own(finder: Finder) -> None:
             close(logits[row, column], own, rtol=0, atol=1e-12)
 
 
-def test_chosen_are_the_likely_the_marked_and_never_pads(finder: Finder) -> None:
+def naive_run(logits: Tensor, mask: Tensor) -> list[bool]:
+    """Of all runs of real tokens the one with the greatest sum, if that is above 0."""
+    count = len(logits)
+    best, chosen = 0.0, range(0)
+    for start in range(count):
+        for end in range(start + 1, count + 1):
+            total = float(logits[start:end].sum())
+            if bool(mask[start:end].all()) and total > best:
+                best, chosen = total, range(start, end)
+    return [place in chosen for place in range(count)]
+
+
+@pytest.mark.parametrize("shift", (-3.0, -0.5, 0.0, 0.5, 3.0))
+def test_the_likeliest_run_is_the_best_of_all(shift: float) -> None:
+    logits = tokens(6, 20, seed=5)[..., 0] + shift
+    mask = torch.arange(20) < torch.tensor([20, 20, 13, 7, 1, 0])[:, None]
+    found = likeliest_run(logits, mask)
+    assert found.tolist() == [naive_run(*row) for row in zip(logits, mask, strict=True)]
+
+
+def test_chosen_are_the_marked_or_the_likeliest_run(finder: Finder) -> None:
     logits = tokens(4, 30)[..., 0]
-    mask = bits(4, 30, 0.7, seed=1)
+    mask = torch.arange(30) < torch.tensor([30, 25, 30, 12])[:, None]
     marks = torch.randint(-1, 5, (4, 30), generator=torch.Generator().manual_seed(2))
     assert {UNKNOWN, 0, HOLDS} < set(marks.unique().tolist())
     free, told = finder.chosen(logits, mask), finder.chosen(logits, mask, marks)
     assert free.dtype == told.dtype == torch.bool
+    assert torch.equal(free, likeliest_run(logits, mask))
     for row in range(4):
         for column in range(30):
-            real, likely = bool(mask[row, column]), bool(logits[row, column] > 0)
             mark = int(marks[row, column])
-            assert bool(free[row, column]) == (real and likely)
-            by_mark = likely if mark == UNKNOWN else mark >= HOLDS
-            assert bool(told[row, column]) == (real and by_mark)
+            by_mark = bool(free[row, column]) if mark == UNKNOWN else mark >= HOLDS
+            assert bool(told[row, column]) == (bool(mask[row, column]) and by_mark)
 
 
 def test_picked_tokens_keep_their_order(finder: Finder) -> None:

@@ -8,7 +8,7 @@ import torch
 from networks import BOS, EOS, TINY
 from torch import Tensor
 
-from encoders.finder import HOLDS, UNKNOWN
+from encoders.finder import HOLDS, UNKNOWN, likeliest_run
 from encoders.tiling import Grid
 from encoders.vision.sheet import ImageTokens
 from vqa import evidence_reading, finding
@@ -98,7 +98,7 @@ def test_marks_say_what_is_read(mark: int) -> None:
         result = finding.find(model, image, question, mask, torch.arange(2), marks)
     found = result.memory
     read = [int(row[: result.sure.shape[1]].sum()) for row in found.mask]
-    likely = [int(n) for n in ((result.logits > 0) & image.mask).sum(1)]
+    likely = [int(n) for n in likeliest_run(result.logits, image.mask).sum(1)]
     assert read == {0: [0, 0], 1: [6, 3], UNKNOWN: likely}[mark]
     assert [grid.columns for (grid,) in found.grids] == read
     assert found.tokens.isfinite().all()
@@ -131,7 +131,7 @@ def test_evidence_is_what_was_marked() -> None:
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert read.cache.carried is not None and cache.carried is not None
     assert torch.equal(read.cache.carried, cache.carried)
-    chosen = (logits > 0)[0]
+    chosen = likeliest_run(logits, image.mask)[0]
     assert 0 < int(chosen.sum()) < 8
     count = int(chosen.sum())
     assert read.memory.places[0, :count].tolist() == image.places[0, chosen].tolist()
