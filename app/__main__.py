@@ -18,9 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reading = Reading.within(
             flags.max_pixels, 1, flags.max_tokens, flags.max_memory, flags.max_seconds
         )
-        predictor = Predictor.from_pretrained(flags.model)
-        from app.demo import build, serve
         from vqa import models
+
+        predictor = Predictor.from_pretrained(flags.model or models.DEMO)
+        from app.demo import build, serve
 
         demo = build(predictor, reading, () if flags.model else models.names())
         serve(demo, flags.host, flags.port, flags.share, flags.max_upload)

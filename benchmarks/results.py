@@ -24,6 +24,7 @@ from vqa.predictor import Predictor
 
 WAYS = ("model", *baselines.NAMES)
 DOCS = Path(__file__).parents[1] / "docs" / "results.md"
+RECEIPTS = "<!-- receipts -->"
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,13 @@ def main(
             found = score(way, pack, predictor, data, some, out / pack.name / way)
             rows.setdefault(pack.name, {})[way] = found
             print(pack.name, way, found["overall"], found["interval"], flush=True)
-    started = DOCS.read_text(encoding="utf-8").split("<!-- table -->")[0]
+    page = DOCS.read_text(encoding="utf-8")
+    started, receipts = page.split("<!-- table -->")[0], page.partition(RECEIPTS)
     command = f"`python benchmarks/results.py --data DATA{f' --limit {limit}' if limit else ''}`"
     told = f"{command}, torch {torch.__version__}, {date.today()}:"
     text = "\n".join([told, "", *table(rows), ""])
-    DOCS.write_text(f"{started}<!-- table -->\n{text}", encoding="utf-8")
+    kept = "".join(receipts[1:])  # the section that benchmarks/receipts_report.py wrote
+    DOCS.write_text(f"{started}<!-- table -->\n{text}\n{kept}", encoding="utf-8")
     (out / "results.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 

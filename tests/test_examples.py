@@ -17,14 +17,14 @@ def official(name: str) -> dict[str, str]:
     return {row.question: row.answers[0] for row in rows}
 
 
-def written() -> dict[str, str]:
-    """Questions and answers of receipt.png, a generated page: number 3 of the test split."""
+def written() -> dict[str, tuple[str, ...]]:
+    """Questions and answers of receipt.png, a generated page: number 1 of the test split."""
     words = {"layouts": "receipt", "kinds": "total,date,time,row,company,address"}
     split = datasets.create(
         "pages", None, "test", size=900, questions=6, count=600, seed=3, **words
     )
-    rows = [split[number] for number in range(18, 24)]
-    return {row.question: row.answers[0] for row in rows}
+    rows = [split[number] for number in range(6, 12)]
+    return {row.question: row.answers for row in rows}
 
 
 @pytest.mark.parametrize(("name", "question", "model"), QUESTIONS)
@@ -35,9 +35,9 @@ def test_the_examples_are_of_the_test_split(name: str, question: str, model: str
 @pytest.mark.parametrize(("name", "question", "model"), QUESTIONS)
 def test_the_bundled_models_answer_the_examples(name: str, question: str, model: str) -> None:
     """Needs the bundled models (vqa/bundled)."""
-    expected = (written() if name == "receipt.png" else official(name))[question]
+    expected = written()[question] if name == "receipt.png" else (official(name)[question],)
     found = Predictor.from_pretrained(model).ask(EXAMPLES / name, question)
-    assert found.answer == expected
+    assert found.answer in expected
     assert found.score > 0.5
 
 

@@ -9,6 +9,8 @@ from huggingface_hub import ModelCard
 FOLDER = Path(__file__).parent / "bundled"
 DEFAULT = "easy-vqa"
 """The model that answers where none is named."""
+DEMO = "documents"
+"""The model that the demo begins with: visitors bring scans rather than coloured shapes."""
 
 
 @dataclass(frozen=True)
