@@ -120,7 +120,7 @@ def check_answer(
 ) -> None:
     expected = predictor.ask(image, ask, reading=Reading(page=page))
     size = f"image {expected.width:,} × {expected.height:,} pixels"
-    line = wait_for(driver, "#details", f"{size}.*{expected.tokens} tokens.*seconds")
+    line = wait_for(driver, "#details", f"{size}.*{expected.tokens:,} tokens.*seconds")
     assert "read at full size" in line
     assert find(driver, "#answer textarea").get_property("value") == expected.answer
     bars = find(driver, "#probabilities").text
@@ -164,12 +164,12 @@ def test_enter_asks_too(driver: webdriver.Chrome, predictor: Predictor, tmp_path
 def test_a_click_on_an_example_asks_it(driver: webdriver.Chrome, predictor: Predictor) -> None:
     from app.demo import EXAMPLES, QUESTIONS
 
-    name, question = next(iter(QUESTIONS.items()))
+    name, question, _ = QUESTIONS[0]
     find(driver, "#examples tbody tr").click()
     check_answer(driver, predictor, EXAMPLES / name, question)
     assert find(driver, "#question textarea").get_property("value") == question
-    previewed(driver, 64, 64)
-    shown_where(driver, 64, 64)
+    previewed(driver, 448, 900)
+    shown_where(driver, 448, 900)
 
 
 def test_a_page_of_a_pdf_is_chosen(

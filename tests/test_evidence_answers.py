@@ -169,6 +169,21 @@ def test_two_patches_that_touch_at_a_corner_are_one_region() -> None:
     assert box is not None and box[:2] <= (20, 20) and 40 <= box[2] <= 50 and 40 <= box[3] <= 50
 
 
+def test_of_letters_alone_the_box_holds_all_that_were_taken() -> None:
+    """They do not touch: there is paper between them."""
+    places = torch.tensor([[2, 1], [2, 4], [2, 7], [8, 1], [8, 5]]).float()[None]
+    letters = image_of((Grid(10, 12),), 100, 120, 10)._replace(
+        tokens=torch.zeros(1, 5, 4),
+        mask=torch.ones(1, 5, dtype=torch.bool),
+        grids=[(Grid(1, 5),)],
+        places=places,
+    )
+    relevance = torch.tensor([0.0, 0.3, 0.4, 0.3, 0.0])
+    found = locate(relevance, letters, Source(120, 100, 1.0, 5))
+    assert found.box == (10, 20, 80, 90)
+    assert found.peak == (75, 25)
+
+
 def test_an_overview_is_spread_over_what_it_shows() -> None:
     grids = (Grid(3, 4), Grid(2, 2))
     relevance = torch.zeros(12 + 4 + 5)

@@ -29,7 +29,9 @@ class Evidence:
     patch; those at the right and lower edge may reach over it. `peak`: (x, y) of the middle of the
     hottest patch, once each has been averaged with its neighbours (weights 1 2 1 both ways), since
     encoders mix these. `box` holds the patches that are connected with it, over edges or corners,
-    and then at least half as hot. Both are None where no patch made the answer more probable.
+    and then at least half as hot; of an image of which only patches with letters are read, which
+    seldom touch, all at least half as hot as the hottest. Both are None where no patch made the
+    answer more probable.
     """
 
     heat: np.ndarray = field(compare=False)
@@ -60,7 +62,9 @@ def locate(relevance: Tensor, image: ImageTokens, source: Source) -> Evidence:
         return Evidence(heat.numpy(), size, None, None)
     mixed = _with_neighbours(heat)
     row, column = divmod(int(mixed.argmax()), heat.shape[1])
-    rows, columns = _around(mixed, row, column).nonzero().unbind(1)
+    alone = image.grids[0][0].size < heat.numel()
+    region = heat >= heat.max() / 2 if alone else _around(mixed, row, column)
+    rows, columns = region.nonzero().unbind(1)
     left, right = _pixels(columns, size[0], source.width)
     top, bottom = _pixels(rows, size[1], source.height)
     peak = tuple(

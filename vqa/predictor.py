@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from encoders.vision.sheet import ImageTokens
 from vqa import (
     __version__,
     checkpoint,
@@ -267,6 +268,7 @@ class Predictor:
         else:
             with self._opened(image, reading, length, top_k) as (picture, source):
                 seen = self._seen(image, picture, source, reading, evidence)
+                source = _counted(source, seen)
                 read, kept = self._read(seen, batch, evidence)
         if stream:
             yield from search.write(self.model, self.tokenizer, read)
@@ -317,7 +319,8 @@ class Predictor:
         key = hashlib.sha256(repr(words).encode()).hexdigest()
         encoded = self.encodings.get(key, self.model, self.weights)
         if encoded is None:
-            encoded = Encoded(self.model.encode([picture]), source, self.weights)
+            seen = self.model.encode([picture])
+            encoded = Encoded(seen, _counted(source, seen), self.weights)
             self.encodings.put(key, encoded)
         return encoded
 
@@ -370,6 +373,13 @@ class Predictor:
             seconds=seconds,
             model=self.name,
         )
+
+
+def _counted(source: Source, seen: list[Picture] | Encoding) -> Source:
+    """`source` with the tokens that there are, where an encoder makes fewer of some images."""
+    if not isinstance(seen, ImageTokens):
+        return source
+    return replace(source, tokens=int(seen.mask.sum()))
 
 
 def check_question(question: str) -> str:
