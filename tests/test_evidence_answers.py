@@ -180,7 +180,7 @@ def test_of_letters_alone_the_box_holds_all_that_were_taken() -> None:
     )
     relevance = torch.tensor([0.0, 0.3, 0.4, 0.3, 0.0])
     found = locate(relevance, letters, Source(120, 100, 1.0, 5))
-    assert found.box == (10, 20, 80, 90)
+    assert found.box == (0, 0, 90, 100), "and what is around them"
     assert found.peak == (75, 25)
 
 

@@ -39,6 +39,7 @@ def test_the_bundled_models_answer_the_examples(name: str, question: str, model:
     found = Predictor.from_pretrained(model).ask(EXAMPLES / name, question)
     assert found.answer in expected
     assert found.score > 0.5
+    assert found.tokens < 2000, "those that there are, not as many as there may be"
 
 
 def test_the_default_model_comes_first() -> None:

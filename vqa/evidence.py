@@ -30,8 +30,8 @@ class Evidence:
     hottest patch, once each has been averaged with its neighbours (weights 1 2 1 both ways), since
     encoders mix these. `box` holds the patches that are connected with it, over edges or corners,
     and then at least half as hot; of an image of which only patches with letters are read, which
-    seldom touch, all at least half as hot as the hottest. Both are None where no patch made the
-    answer more probable.
+    seldom touch, all at least half as hot as the hottest, and what is around them, for a letter is
+    larger than a patch. Both are None where no patch made the answer more probable.
     """
 
     heat: np.ndarray = field(compare=False)
@@ -63,7 +63,7 @@ def locate(relevance: Tensor, image: ImageTokens, source: Source) -> Evidence:
     mixed = _with_neighbours(heat)
     row, column = divmod(int(mixed.argmax()), heat.shape[1])
     alone = image.grids[0][0].size < heat.numel()
-    region = heat >= heat.max() / 2 if alone else _around(mixed, row, column)
+    region = _letters(heat) if alone else _around(mixed, row, column)
     rows, columns = region.nonzero().unbind(1)
     left, right = _pixels(columns, size[0], source.width)
     top, bottom = _pixels(rows, size[1], source.height)
@@ -122,6 +122,11 @@ def _around(heat: Tensor, row: int, column: int) -> Tensor:
         if torch.equal(grown, region):
             return region
         region = grown
+
+
+def _letters(heat: Tensor) -> Tensor:
+    """Patches at least half as hot as the hottest, two above and below, and one to each side."""
+    return max_pool2d((heat >= heat.max() / 2).float()[None], (5, 3), 1, (2, 1))[0]
 
 
 def _pixels(places: Tensor, side: float, whole: int) -> tuple[int, int]:

@@ -289,7 +289,8 @@ class Predictor:
         decoder = self.model.network.question == "decoder"
         size = 2**20 if decoder else memory.sequence(self.model, source.tokens)
         if not self.encodings.takes(size) or (decoder and evidence):  # states have no patches
-            return [picture]
+            # A network that finds holds all tokens at once anyway, and only then are they counted.
+            return [picture] if self.model.finder is None else self.model.vision([picture])
         return self._encode(image, picture, source, reading).memory
 
     def _read(
