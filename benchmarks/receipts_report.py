@@ -19,6 +19,7 @@ from typer import Option
 from vqa.evaluation import predictions
 from vqa.evaluation.bootstrap import bootstrap
 from vqa.evaluation.confidence import calibration
+from vqa.metrics.exact import normalise
 
 DOCS = Path(__file__).parents[1] / "docs" / "results.md"
 MARK = "<!-- receipts -->"
@@ -37,19 +38,16 @@ def questions(root: Path, split: str) -> dict[str, Row]:
         return {row["question_id"]: row for row in map(json.loads, lines)}
 
 
-def shops(rows: Sequence[Row]) -> set[str]:
-    """Who issued the receipts."""
-    return {_plain(row["answers"][0]) for row in rows if row["meta"]["kind"] == "company"}
+def shops(asked: dict[str, Row]) -> dict[str, str]:
+    """Who issued each receipt, by its image."""
+    company = [row for row in asked.values() if row["meta"]["kind"] == "company"]
+    return {row["image"]: normalise(row["answers"][0]) for row in company}
 
 
 def groups(root: Path, split: str) -> dict[str, Callable[[str], bool]]:
     """What is counted apart, as tests of a question id."""
-    asked, known = questions(root, split), shops([*questions(root, "train").values()])
-    shop = {
-        row["image"]: _plain(row["answers"][0])
-        for row in asked.values()
-        if row["meta"]["kind"] == "company"
-    }
+    asked = questions(root, split)
+    shop, known = shops(asked), set(shops(questions(root, "train")).values())
 
     def kind(name: str) -> Callable[[str], bool]:
         return lambda key: asked[key]["meta"]["kind"] == name
@@ -101,17 +99,9 @@ def sheet(run: dict[str, Row], seed: int) -> list[str]:
     return lines
 
 
-def _words(folders: dict[str, str]) -> list[str]:
-    return [f"--run {name}=..." for name in folders]
-
-
 def _cell(rows: Sequence[Row]) -> str:
     found = bootstrap([100 * row["score"] for row in rows], [row["image"] for row in rows])
     return f"{found.mean:.1f} ({found.low:.1f} to {found.high:.1f})"
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split())
 
 
 def _cut(text: str) -> str:
@@ -136,9 +126,9 @@ def main(
     name, first = next(iter(runs.items()))
     rows = [*first.values()]
     error = calibration([row["probability"] for row in rows], [row["score"] for row in rows])["ece"]
-    command = " ".join(["benchmarks/receipts_report.py --root ROOT", *_words(folders)])
+    words = " ".join(f"--run {each}=..." for each in folders)
     text = [
-        f"`python {command}`, {date.today()}.",
+        f"`python benchmarks/receipts_report.py --root ROOT {words}`, {date.today()}.",
         "Exact match, in brackets the 95 % interval, images drawn with replacement:",
         "",
         *table(runs, groups(root, split)),

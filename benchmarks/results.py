@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from receipts_report import DOCS, MARK
 from typer import Option
 
 from vqa import datasets
@@ -23,8 +24,6 @@ from vqa.evaluation import Settings, baselines, evaluate
 from vqa.predictor import Predictor
 
 WAYS = ("model", *baselines.NAMES)
-DOCS = Path(__file__).parents[1] / "docs" / "results.md"
-RECEIPTS = "<!-- receipts -->"
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def main(
             rows.setdefault(pack.name, {})[way] = found
             print(pack.name, way, found["overall"], found["interval"], flush=True)
     page = DOCS.read_text(encoding="utf-8")
-    started, receipts = page.split("<!-- table -->")[0], page.partition(RECEIPTS)
+    started, receipts = page.split("<!-- table -->")[0], page.partition(MARK)
     command = f"`python benchmarks/results.py --data DATA{f' --limit {limit}' if limit else ''}`"
     told = f"{command}, torch {torch.__version__}, {date.today()}:"
     text = "\n".join([told, "", *table(rows), ""])

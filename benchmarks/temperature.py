@@ -32,7 +32,7 @@ GRID = torch.logspace(-0.7, 0.7, 141).tolist()
 def written(
     predictor: Predictor, data: datasets.Dataset, features: Features | None
 ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[float]]:
-    """Logits and tokens of each answer, and their scores."""
+    """Logits and tokens of the answers about each image, and the scores of all, in that order."""
     model, found, scores = predictor.model, [], []
     of_image = defaultdict(list)
     for index in range(len(data)):
@@ -45,10 +45,9 @@ def written(
             seen.with_room(0), batch.question, batch.question_mask, batch.image_index
         )
         answers = model.generate(cache)
-        logits = model(answers[:, :-1], past_key_values=cache).logits.float()
-        for row, example in enumerate(examples):
-            found.append((logits[row : row + 1], answers[row : row + 1]))
-            said = tokenizers.decode(predictor.tokenizer, answers[row].tolist())
+        found.append((model(answers[:, :-1], past_key_values=cache).logits.float(), answers))
+        for example, row in zip(examples, answers.tolist(), strict=True):
+            said = tokenizers.decode(predictor.tokenizer, row)
             scores.append(data.score(said, example.answers))
     return found, scores
 
