@@ -31,13 +31,15 @@ _WINDOW = 5
 class Found(NamedTuple):
     """`memory`: the tokens that were found, n in a row, then the question's words; of the found
     `names` `[B, n, V]`, logits of what each shows, `sure` `[B, n]`, those of its holding a part of
-    the answer, and `which` `[B, n]` they were; `logits` `[B, N]`: those of all tokens."""
+    the answer, and `which` `[B, n]` they were; `logits` `[B, N]`: those of all tokens, and `mask`
+    `[B, N]`, which of them are real."""
 
     memory: ImageTokens
     names: Tensor
     sure: Tensor
     which: Tensor
     logits: Tensor
+    mask: Tensor
 
 
 class Finder(nn.Module):

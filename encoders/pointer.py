@@ -27,10 +27,6 @@ class Pointer(NamedTuple):
     names: Tensor
     reached: Tensor
 
-    def turn(self) -> Tensor:
-        """The probability `[B, n + 1]` of each found token being the next."""
-        return self.reached.exp()
-
 
 def begin(logits: Tensor, mask: Tensor) -> Pointer:
     """Nothing is written yet; `logits` `[B, n, V]` of the found tokens' names, `mask` `[B, n]`."""

@@ -16,7 +16,7 @@ class Vision:
     latte_args: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of encoders/vision/latte_vit.py: patch, width, local, depth, ..."""
     glyph_args: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments of encoders/vision/glyphs.py: ink, keep, local, ..."""
+    """Keyword arguments of encoders/vision/glyphs.py: line, keep, local, ..."""
     vit: str = "vit_small_patch16_rope_224"
     """Name of a timm ViT. The default has rotary positions, so tiles may have any size."""
     vit_args: dict[str, Any] = field(

@@ -60,9 +60,8 @@ def sequence(model: LatteVQA, images: Sequence[Pixels] | ImageTokens, batch: Bat
 def read(model: LatteVQA, images: Sequence[Pixels] | ImageTokens, batch: Batch) -> Read:
     """`model.read` of one question an image, with the tokens kept."""
     if model.finder is not None:
-        image = images if isinstance(images, ImageTokens) else model.vision(images)
         index = torch.arange(len(batch))
-        found = finding.find(model, image, batch.question, batch.question_mask, index)
+        found = finding.find(model, images, batch.question, batch.question_mask, index)
         cache = finding.taken(model, found, batch.question_mask)
         return Read(found.memory, cache, cache, found.sure.float().sigmoid())
     memory = sequence(model, images, batch)

@@ -5,6 +5,7 @@ The parts are those of encoders/finder.py and encoders/pointer.py; here they mee
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from encoders import pointer as pointers
 from encoders.finder import UNKNOWN, Finder, Found
 from encoders.patch_grids import strips
+from encoders.pixels import Pixels
 from encoders.vision.sheet import ImageTokens
 from vqa.cache import StateCache
 
@@ -25,7 +27,7 @@ OWN = 0.25
 
 def find(
     model: LatteVQA,
-    image: ImageTokens,
+    images: Sequence[Pixels] | ImageTokens,
     question: Tensor,
     question_mask: Tensor,
     index: Tensor,
@@ -34,10 +36,12 @@ def find(
     """Of the images' tokens what holds the answer, then the question; the arguments are those
     of `read`, `marks` as in encoders/finder.py."""
     finder = _finder(model)
+    image = images if isinstance(images, ImageTokens) else model.vision(images)
     names = finder.name(image.tokens)
     memory = model.sequence(image, question, question_mask, index)
     start = image.tokens.shape[1]
     shown, words = memory.tokens[:, :start], memory.tokens[:, start:]
+    real = memory.mask[:, :start]
     # Letters that are seen are spelt in the same alphabet, so that they can be compared.
     letters = model.spelt(model.text.mean(names.detach().softmax(-1)), image.mask)[index]
     asked = finder.ask(shown, letters, *_spelling(model, words, question, question_mask))
@@ -48,7 +52,7 @@ def find(
         # Some rows are read by the network's own marks, wrong as they are: so will all be.
         own = torch.rand(len(marks), 1, device=marks.device) < OWN
         told = marks.masked_fill(own, UNKNOWN)
-    chosen = finder.chosen(logits, memory.mask[:, :start], told)
+    chosen = finder.chosen(logits, real, told)
     tokens, mask, which = finder.pick(read[:, :start], shown, chosen)
     places = memory.places[:, :start].gather(1, which.unsqueeze(-1).expand(-1, -1, 2))
     found = ImageTokens(
@@ -59,7 +63,7 @@ def find(
         memory.pitch,
     )
     names = names[index.unsqueeze(1), which]
-    return Found(found, names, logits.gather(1, which), which, logits)
+    return Found(found, names, logits.gather(1, which), which, logits, real)
 
 
 def _spelling(

@@ -129,12 +129,11 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         if self.finder is None:
             memory = self.sequence(images, question, question_mask, index)
             return self.take_in(self.fuse(*memory[:4]), memory.mask, memory.places), None
-        image = images if isinstance(images, ImageTokens) else self.vision(images)
-        found = finding.find(self, image, question, question_mask, index, marks)
+        found = finding.find(self, images, question, question_mask, index, marks)
         cache = finding.taken(self, found, question_mask)
         if marks is None:
             return cache, None
-        loss = finding_loss(found.logits, marks, image.mask[index])
+        loss = finding_loss(found.logits, marks, found.mask)
         return cache, loss + naming_loss(found.names, marks.gather(1, found.which))
 
     def asked(self, cache: StateCache, question: Tensor, question_mask: Tensor) -> StateCache:
