@@ -45,7 +45,7 @@ def written(
             seen.with_room(0), batch.question, batch.question_mask, batch.image_index
         )
         answers = model.generate(cache)
-        found.append((model(answers[:, :-1], past_key_values=cache).logits.float(), answers))
+        found.append((model(answers[:, :-1], cache=cache).logits.float(), answers))
         for example, row in zip(examples, answers.tolist(), strict=True):
             said = tokenizers.decode(predictor.tokenizer, row)
             scores.append(data.score(said, example.answers))

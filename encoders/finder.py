@@ -58,6 +58,8 @@ class Finder(nn.Module):
         self.name = nn.Linear(dim, vocabulary)
         self.again = nn.Linear(dim, dim)
         self.hand = nn.Conv1d(dim, dim, _WINDOW, padding=_WINDOW // 2)
+        self.copies = nn.Linear(dim, 1)
+        nn.init.constant_(self.copies.bias, 1.0)  # most of an answer is copied
 
     def ask(
         self, tokens: Tensor, letters: Tensor, words: Tensor, spelt: Tensor, mask: Tensor

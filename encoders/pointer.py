@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import logsigmoid, pad
 
 SKIPPED = -5.0
 """Log-weight of a found letter that is not written."""
@@ -18,6 +18,7 @@ MISSED = -8.0
 _SURE = 1e-3
 """Share of a name's probability that is spread over all names, for none is certain."""
 _NEVER = -1e4
+_LEAST = 1e-12
 
 
 class Pointer(NamedTuple):
@@ -53,6 +54,23 @@ def follow(pointer: Pointer, written: Tensor, letter: Tensor) -> tuple[Tensor, P
         reached = torch.where(letter[:, step, None], moved, reached)
         turns.append(reached.exp())
     return torch.stack(turns, 1), Pointer(names, reached)
+
+
+def copied(logits: Tensor, gate: Tensor, turns: Tensor, names: Tensor, end: int) -> Tensor:
+    """Log-probabilities `[B, T, V]` of the next token: written freely, or copied from what was found.
+
+    `logits` `[B, T, V]` of what is written freely; `gate` `[B, T, 1]`, logits of copying; `turns`
+    `[B, T, n + 1]` as `follow` gives them; `names` `[B, n, V]`. Where the turn is that of none, the
+    answer ends with the token `end` (pointer-generator, See et al., arXiv 1704.04368).
+    """
+    free = logits.float().log_softmax(-1)
+    said = turns[..., :-1] @ names.exp()
+    said = said.index_add(
+        -1, torch.tensor([end], device=said.device), turns[..., -1:].to(said.dtype)
+    )
+    gate = gate.float()
+    copy = (said + _LEAST).log() + logsigmoid(gate)
+    return torch.logaddexp(copy, free + logsigmoid(-gate))
 
 
 def _beyond(names: Tensor) -> Tensor:

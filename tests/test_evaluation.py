@@ -44,7 +44,7 @@ def test_candidates_are_ranked_by_the_likelihood_of_the_whole_answer(
                 target = torch.tensor([*tokens, model.config.eos_token_id])
                 inputs = torch.tensor([[model.config.bos_token_id, *tokens]])
                 one = read.select(torch.tensor([question]))
-                logits = model(inputs, past_key_values=one).logits[0].log_softmax(-1)
+                logits = model(inputs, cache=one).logits[0].log_softmax(-1)
                 likelihood.append(float(logits[range(len(target)), target].sum().exp()))
             best = sorted(zip(texts, likelihood, strict=True), key=lambda pair: -pair[1])[:3]
             assert [c.answer for c in found[question]] == [text for text, _ in best]

@@ -60,10 +60,10 @@ def test_word_by_word_is_all_at_once() -> None:
     answer = torch.randint(3, VOCABULARY, (2, 7), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         cache = model.read(image.with_room(0), *asked(2))
-        whole = model(answer, past_key_values=cache).logits
+        whole = model(answer, cache=cache).logits
         for place in range(7):
-            out = model(answer[:, place : place + 1], past_key_values=cache)
-            cache = out.past_key_values
+            out = model(answer[:, place : place + 1], cache=cache)
+            cache = out.cache
             torch.testing.assert_close(out.logits[:, 0], whole[:, place], rtol=0, atol=2e-5)
 
 
@@ -74,7 +74,7 @@ def test_each_row_is_as_if_alone_and_questions_share_an_image() -> None:
     answer = torch.full((4, 3), BOS)
     with torch.no_grad():
         cache = model.read(image.with_room(0), question, mask, index)
-        together = model(answer, past_key_values=cache).logits
+        together = model(answer, cache=cache).logits
         for row, number in enumerate(index.tolist()):
             length = int(image.mask[number].sum())
             one = image.rows([number])
@@ -85,7 +85,7 @@ def test_each_row_is_as_if_alone_and_questions_share_an_image() -> None:
             )
             count = int(mask[row].sum())
             cache = model.read(one, question[row : row + 1, :count], mask[row : row + 1, :count])
-            alone = model(answer[:1], past_key_values=cache).logits
+            alone = model(answer[:1], cache=cache).logits
             torch.testing.assert_close(alone[0], together[row], rtol=0, atol=2e-5)
 
 

@@ -38,7 +38,7 @@ def test_greedy_is_the_manual_loop(model: LatteVQA) -> None:
     got = model.generate(cache, max_new_tokens=6, do_sample=False)
     tokens, done = torch.full((3, 1), BOS), torch.zeros(3, dtype=torch.bool)
     for _ in range(got.shape[1] - 1):
-        best = model(tokens, past_key_values=cache).logits[:, -1].argmax(-1)
+        best = model(tokens, cache=cache).logits[:, -1].argmax(-1)
         best = best.masked_fill(done, 0)
         done |= best == EOS
         tokens = torch.cat([tokens, best[:, None]], 1)

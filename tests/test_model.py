@@ -48,14 +48,14 @@ def test_image_and_question_both_matter(model: LatteVQA) -> None:
 @torch.no_grad()
 def test_all_tokens_at_once_is_token_by_token(model: LatteVQA) -> None:
     answer, cache = ints(3, 7), read(model)
-    whole = model(answer, past_key_values=cache)
+    whole = model(answer, cache=cache)
     after = cache
     for index in range(7):
-        out = model(answer[:, index, None], past_key_values=after)
-        after = out.past_key_values
+        out = model(answer[:, index, None], cache=after)
+        after = out.cache
         close(out.logits[:, 0], whole.logits[:, index], rtol=0, atol=1e-5)
         assert after.get_seq_length() == index + 1
-    parts = model(answer[:, 3:], past_key_values=model(answer[:, :3], past_key_values=cache)[1])
+    parts = model(answer[:, 3:], cache=model(answer[:, :3], cache=cache)[1])
     close(parts.logits, whole.logits[:, 3:], rtol=0, atol=1e-5)
 
 
@@ -65,7 +65,7 @@ def test_questions_about_one_image_are_separate_copies(model: LatteVQA) -> None:
     shared = model.read(IMAGES[:2], QUESTION, MASK, index)
     copies = model.read([IMAGES[1], IMAGES[0], IMAGES[1]], QUESTION, MASK)
     answer = ints(3, 4)
-    one, other = (model(answer, past_key_values=cache).logits for cache in (shared, copies))
+    one, other = (model(answer, cache=cache).logits for cache in (shared, copies))
     close(one, other, rtol=0, atol=1e-5)
 
 
@@ -83,10 +83,10 @@ def test_an_image_read_once_takes_questions_later(question: str, memory: str) ->
     memory_ = model.encoder(image.tokens, image.mask, image.grids, image.places)
     kept = model.take_in(memory_, image.mask, image.places)
     answer, joint = ints(3, 4), model.read(IMAGES[:1], QUESTION, MASK, torch.zeros(3).long())
-    expected = model(answer, past_key_values=joint).logits
+    expected = model(answer, cache=joint).logits
     for index, mask in enumerate(MASK):
         later = model.asked(kept, QUESTION[index][mask][None], mask[mask][None])
-        got = model(answer[index, None], past_key_values=later).logits
+        got = model(answer[index, None], cache=later).logits
         close(got[0], expected[index], rtol=0, atol=1e-5)
 
 
@@ -182,7 +182,7 @@ def test_places_count_on_over_image_question_and_answer(question: str) -> None:
     # Patches of 16 px: the largest row or column of each image, then the question's tokens.
     after = torch.tensor([4.0 + 4, 7.0 + 1, 3.0 + 6])
     assert all(torch.equal(state.next, after) for state in cache.states)
-    answered = model(ints(3, 2), past_key_values=cache).past_key_values
+    answered = model(ints(3, 2), cache=cache).cache
     assert all(torch.equal(state.next, after + 2) for state in answered.states)
 
 
@@ -218,7 +218,7 @@ def test_score_counts_up_to_the_end_token(model: LatteVQA) -> None:
     cache, tail = read(model), ints(3, 4)
     tail[0, 1], tail[1, 3] = EOS, EOS
     sequences = torch.cat([torch.full((3, 1), 1), tail], 1)
-    chosen = model(sequences[:, :-1], past_key_values=cache).logits.log_softmax(-1)
+    chosen = model(sequences[:, :-1], cache=cache).logits.log_softmax(-1)
     expected = [
         sum(chosen[row, place, tail[row, place]] for place in range(length))
         for row, length in enumerate((2, 4, 4))

@@ -217,7 +217,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
     def forward(
         self,
         input_ids: Tensor,
-        past_key_values: StateCache | None = None,
+        cache: StateCache | None = None,
         labels: Tensor | None = None,
         images: Sequence[Pixels] | Encoding | None = None,
         question: Tensor | None = None,
@@ -229,12 +229,12 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         """Logits `[B, T, vocabulary]` of the token after each of the answer tokens `input_ids`
         `[B, T]`.
 
-        They continue `past_key_values`, or what is read of `images` and `question` now. With
+        They continue `cache`, or what is read of `images` and `question` now. With
         `labels`
         `[B, T]` (IGNORE = left out) the mean cross-entropy is in `loss`; with `marks` int `[B, N]`
         of the image tokens (encoders/finder.py), of a network that finds, that of finding too.
         """
-        cache, missed = past_key_values, None
+        missed = None
         if cache is None:
             cache, missed = self._read(images, question, question_mask, image_index, marks)  # type: ignore[arg-type]
         words = self._words(input_ids, 1, cache.length)
@@ -250,6 +250,10 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         else:
             hidden, states = self.decoder.scan(words, None, cache.states)
         logits = self.text.logits(hidden)
+        if pointer is not None and self.finder is not None:
+            end = self.config.eos_token_id
+            gate = self.finder.copies(hidden)
+            logits = pointers.copied(logits, gate, turns, pointer.names, end)
         loss = None
         if labels is not None:
             loss = cross_entropy(
@@ -257,7 +261,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             )
             loss = loss if missed is None else loss + missed
         after = StateCache(states, cache.length + input_ids.shape[1], carried, pointer)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=after)
+        return CausalLMOutputWithPast(loss=loss, logits=logits, cache=after)
 
     @torch.no_grad()
     def generate(self, cache: StateCache, **kwargs: Any) -> Any:
@@ -275,7 +279,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         rows = torch.arange(batch, device=self.device).repeat_interleave(max(wide))
         start = torch.full((batch, 1), self.config.bos_token_id, device=self.device)
         kwargs.setdefault("max_new_tokens", self.network.answer_tokens)
-        return super().generate(start, past_key_values=cache.select(rows), **kwargs)
+        return super().generate(start, cache=cache.select(rows), **kwargs)
 
     @torch.no_grad()
     def score(self, cache: StateCache, sequences: Tensor) -> Tensor:
@@ -283,7 +287,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
 
         Tokens after the first end token do not count. At the configuration's temperature.
         """
-        logits = self(sequences[:, :-1], past_key_values=cache).logits.float()
+        logits = self(sequences[:, :-1], cache=cache).logits.float()
         return self.weighed(logits / self.config.confidence_temperature, sequences)
 
     def weighed(self, logits: Tensor, sequences: Tensor) -> Tensor:

@@ -218,7 +218,7 @@ class VQAModule(LightningModule):
         assert self.model is not None
         cache = self.model.read(**self._inputs(batch))
         if batch.answer is not None:
-            loss = self.model(batch.answer, past_key_values=cache, labels=batch.labels).loss
+            loss = self.model(batch.answer, cache=cache, labels=batch.labels).loss
             self.log(f"{stage}/loss", loss, batch_size=len(batch), sync_dist=True)
         score = self.trainer.datamodule.score  # type: ignore[attr-defined]
         pairs = zip(self._answers(batch, cache), batch.examples, strict=True)

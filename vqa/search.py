@@ -96,8 +96,8 @@ def write(model: LatteVQA, tokenizer: Any, cache: StateCache) -> Iterator[str]:
     config, written = model.config, [model.config.bos_token_id]
     while len(written) <= model.network.answer_tokens:
         token = torch.tensor([written[-1:]], device=model.device)
-        out = model(token, past_key_values=cache)
-        cache = out.past_key_values
+        out = model(token, cache=cache)
+        cache = out.cache
         written.append(int(out.logits[0, -1].argmax()))
         if written[-1] == config.eos_token_id:
             return

@@ -1,39 +1,73 @@
-"""Print alone: the cells of a page in which a letter stands, as a text recogniser sees them.
+"""Print alone: a token for each letter of a page, as a text recogniser sees it in its line.
 
-Empty paper becomes no tokens, so a page has about as many as it has letters. They come line by
-line, as one strip: a convolution over their `grids` mixes each with those before and after it.
+Lines are found on the whole page (line_finder.py), each is read as a strip of it (line_reader.py),
+and where the recogniser sees a letter its features there become a token. Empty paper becomes no
+tokens, so a page has about as many as it has letters. They come line by line, as one strip: a
+convolution over their `grids` mixes each with those before and after it.
 """
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
 
 from encoders.patch_grids import strips
 from encoders.pixels import Pixels
 from encoders.position import sine_grid
 from encoders.stack import Stack
-from encoders.vision.glyph_trunk import CELL, REACH, WIDTH, Trunk
+from encoders.vision import line_finder, line_reader, text_lines
+from encoders.vision.line_finder import LineFinder
+from encoders.vision.line_reader import BLANK, HEIGHT, STEP, LineReader
 from encoders.vision.page_view import View, look, view_of
-from encoders.vision.reading_order import reading_order
 from encoders.vision.sheet import ImageTokens
+from encoders.vision.text_lines import Line
 
-_UNIT = 16
-"""Sides of what the trunk reads are multiples of it, in pixels."""
+CELL = 8
+"""Pixels of the page, as it is looked at, from one place to the next, both ways."""
+WIDTH = line_reader.WIDTH + 2
+"""What is told of a letter: features, whether its word begins with it, and the logarithm of its
+line's height over the page's median."""
 _FAR = 64
 """Cells from one letter to the next, beyond which it does not matter how many more."""
+_UNIT = 2 * line_finder.UNIT
+"""Sides of what is read are multiples of it, in pixels: lines are looked for at half its size."""
+_AT_ONCE = 2**14
+"""Pixels of the strips, in their length, that are read together, to bound the memory."""
+_ROOM = 64
+"""Columns are added to a strip up to a multiple of so many pixels: alike ones are read together."""
+
+
+class Letters(NamedTuple):
+    """Letters of a `line`: features `[n, WIDTH]`, places `[n, 2]` (row, column) in pixels of the
+    page, and which they are, by their classes in line_reader.LETTERS."""
+
+    line: Line
+    features: Tensor
+    places: Tensor
+    which: list[int]
+
+
+class Trunk(nn.Module):
+    """What finds lines and reads them; it stays as it was trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finder = LineFinder()
+        self.reader = LineReader()
 
 
 class Encoder(nn.Module):
     """Pages looked at so that their lines are `line` pixels high (encoders/vision/page_view.py).
 
-    `local` blocks see `kernel` letters across. `most`: pixels of the page at that scale; `keep`:
-    how probable a letter must be; `tokens`: how many an image has at most, the most probable;
-    `band`: pixels that are read together, to bound the memory.
+    `most`: pixels of the page at that scale; `keep`: mean probability of a line's letters, below
+    which it is left out; `tokens`: how many an image has at most, the first ones; `local` blocks
+    see `kernel` letters across.
     """
 
     def __init__(
@@ -41,16 +75,15 @@ class Encoder(nn.Module):
         dim: int,
         line: int = 31,
         most: int = 6_000_000,
+        keep: float = 0.5,
         local: int = 2,
         kernel: int = 7,
         mlp_ratio: float = 3.0,
-        keep: float = 0.5,
         tokens: int = 4096,
-        band: int = 2**22,
     ) -> None:
         super().__init__()
         self.line, self.most = line, most
-        self.keep, self.tokens, self.band = keep, tokens, band
+        self.keep, self.tokens = keep, tokens
         self.patch, self.dim, self.width = CELL, dim, WIDTH
         self.trunk = Trunk()
         self.project = nn.Linear(WIDTH, dim)
@@ -65,7 +98,7 @@ class Encoder(nn.Module):
         except (OSError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"{weights} has no weights of a glyph trunk ({reason}); "
+                f"{weights} has no weights that find and read lines ({reason}); "
                 "benchmarks/glyph_weights.py makes them"
             ) from None
 
@@ -85,15 +118,18 @@ class Encoder(nn.Module):
         return self.map(self.features(images, room))
 
     def features(self, images: Sequence[Pixels], room: int = 0) -> ImageTokens:
-        """What the trunk makes of the cells with letters; places are those in the whole page."""
+        """What the trunk makes of letters; places are those in the whole page, in cells.
+
+        An image without print has one token, of zeros, in its middle.
+        """
         found = [self._read(image) for image in images]
         width = max(len(at) for _, at, _ in found) + room
         tokens = found[0][0].new_zeros(len(found), width, WIDTH)
         # A bf16 place could not tell 1,000 from 1,001.
         places = torch.zeros(len(found), width, 2, device=tokens.device)
         mask = torch.zeros(len(found), width, dtype=torch.bool, device=tokens.device)
-        for row, (cells, at, _) in enumerate(found):
-            tokens[row, : len(at)], places[row, : len(at)], mask[row, : len(at)] = cells, at, True
+        for row, (letters, at, _) in enumerate(found):
+            tokens[row, : len(at)], places[row, : len(at)], mask[row, : len(at)] = letters, at, True
         pitch = torch.tensor([pitch for _, _, pitch in found], device=tokens.device)
         return ImageTokens(tokens, mask, strips(mask), places, pitch)
 
@@ -111,41 +147,61 @@ class Encoder(nn.Module):
         return image._replace(tokens=tokens.masked_fill(~image.mask.unsqueeze(-1), 0))
 
     def _read(self, image: Pixels) -> tuple[Tensor, Tensor, tuple[float, float]]:
-        """Features `[n, 384]`, places `[n, 2]` and pitch of an image's letters, at least one."""
+        """Features `[n, WIDTH]`, places `[n, 2]` and pitch of an image's letters, at least one."""
         view = self.view(image)
         page = look(image, view).to(self.project.weight)  # its device and dtype
-        cells, odds = self._cells(page)
-        at = self.kept(odds.float().sigmoid()) or [divmod(int(odds.argmax()), odds.shape[1])]
-        places = torch.tensor([at[number] for number in reading_order(at)], device=cells.device)
-        rows, columns = places.unbind(1)
-        corner = torch.tensor([view.top // CELL, view.left // CELL], device=cells.device)
+        lines = self.lines(page)
         side = CELL / view.scale
         pitch = side / image.shape[1], side / image.shape[2]
-        return cells[rows, columns], (places + corner).float(), pitch
+        if not lines:
+            middle = torch.tensor([[0.5 / pitch[0] - 0.5, 0.5 / pitch[1] - 0.5]])
+            return page.new_zeros(1, WIDTH), middle.to(page.device), pitch
+        features = torch.cat([letters.features for letters in lines])[: self.tokens]
+        places = torch.cat([letters.places for letters in lines])[: self.tokens]
+        corner = torch.tensor([view.top, view.left], device=page.device)
+        return features.to(page.dtype), (places + corner) / CELL - 0.5, pitch
 
-    def kept(self, chance: Tensor) -> list[tuple[int, int]]:
-        """Rows and columns of the cells that hold a letter's middle, `chance` `[rows, columns]`."""
-        # Of neighbours only one does: of those alike the uppermost, of these the leftmost.
-        down, across = (torch.arange(side, device=chance.device) for side in chance.shape)
-        chance = chance - 1e-7 * (3 * down.unsqueeze(1) + across)  # each neighbour's is another
-        best = max_pool2d(chance[None], (5, 3), 1, (2, 1))[0]
-        chosen = torch.where((chance > self.keep) & (chance == best), chance, -1.0).flatten()
-        likely = chosen.topk(min(self.tokens, len(chosen)))
-        numbers = likely.indices[likely.values > 0].sort().values.tolist()
-        return [divmod(number, chance.shape[1]) for number in numbers]
+    def lines(self, page: Tensor) -> list[Letters]:
+        """The letters of a page `[3, H, W]` in [0, 255], sides multiples of 64, line by line in the
+        order of reading."""
+        pages = text_lines.pyramid(page)
+        lines = text_lines.in_rows(text_lines.lines_of(self.trunk.finder(pages[1]), 0.5))
+        usual = sorted(line.height for line in lines)[len(lines) // 2] if lines else 1.0
+        alike: defaultdict[int, list[int]] = defaultdict(list)
+        for number, line in enumerate(lines):
+            alike[_width(line)].append(number)
+        found: dict[int, Letters] = {}
+        for width, numbers in alike.items():
+            for first in range(0, len(numbers), max(1, _AT_ONCE // width)):
+                part = numbers[first : first + max(1, _AT_ONCE // width)]
+                shown = [text_lines.strip(pages, lines[number], HEIGHT, width) for number in part]
+                features, logits = self.trunk.reader(torch.stack(shown).to(page.dtype))
+                for number, *read in zip(part, features, logits, strict=True):
+                    found[number] = self._letters(lines[number], usual, *read)
+        return [found[number] for number in range(len(lines)) if len(found[number].which)]
 
-    def _cells(self, page: Tensor) -> tuple[Tensor, Tensor]:
-        """What the trunk finds on the page, band by band."""
-        _, height, width = page.shape
-        rows = max(_UNIT, self.band // width // _UNIT * _UNIT)
-        if height <= rows or torch.is_grad_enabled():
-            whole: tuple[Tensor, Tensor] = self.trunk(page)
-            return whole
-        bands = []
-        for top in range(0, height, rows):
-            first, last = max(0, top - REACH), min(height, top + rows + REACH)
-            start = (top - first) // CELL
-            end = start + (min(height, top + rows) - top) // CELL
-            bands.append([part[start:end] for part in self.trunk(page[:, first:last])])
-        features, odds = (torch.cat(parts) for parts in zip(*bands, strict=True))
-        return features, odds
+    def _letters(self, line: Line, usual: float, features: Tensor, logits: Tensor) -> Letters:
+        """The letters of one line: of each run of columns that show the same, the surest."""
+        used = math.ceil(line.length * HEIGHT / line.height / STEP)
+        chance, which = (part.tolist() for part in logits[:used].float().softmax(-1).max(-1))
+        runs = [list(run) for _, run in groupby(range(len(which)), which.__getitem__)]
+        peaks = [max(run, key=chance.__getitem__) for run in runs if which[run[0]]]
+        letters = [peak for peak in peaks if which[peak] != BLANK]
+        if not letters or sum(chance[peak] for peak in letters) < self.keep * len(letters):
+            return Letters(line, features[:0], features.new_zeros(0, 2), [])
+        spaced = [True, *(which[peak] == BLANK for peak in peaks[:-1])]
+        at = torch.tensor(letters, device=features.device)
+        along = (at + 0.5) * STEP * line.height / HEIGHT - line.length / 2
+        places = torch.stack(
+            [line.y + along * math.sin(line.angle), line.x + along * math.cos(line.angle)], 1
+        )
+        told = [[float(gap), math.log(line.height / usual)]
+                for peak, gap in zip(peaks, spaced, strict=True) if which[peak] != BLANK]
+        more = features.new_tensor(told)
+        seen = torch.cat([features[at], more], 1)
+        return Letters(line, seen, places, [which[peak] for peak in letters])
+
+
+def _width(line: Line) -> int:
+    """Pixels of the strip that `line` is read as, whatever is read beside it."""
+    return math.ceil(line.length * HEIGHT / line.height / _ROOM) * _ROOM

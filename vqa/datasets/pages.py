@@ -30,7 +30,7 @@ from vqa.pages import fonts as faces
 from vqa.pages import layouts as arrangements
 from vqa.pages.content import Content, Fact
 from vqa.pages.degrade import draw
-from vqa.pages.letters import letters
+from vqa.pages.letters import letters, runs
 from vqa.pages.scene import Scene
 from vqa.pages.setting import Print
 from vqa.pages.type_case import TypeCase
@@ -127,7 +127,7 @@ class Dataset:
         if self.case is not None:
             if page.tokens is None:
                 rng = random.Random(f"{page.seed}/case")
-                page.tokens = self.case.set(letters(scene), height, width, scene.em, rng)
+                page.tokens = self.case.set(runs(scene), height, width, scene.em, rng)
             return example, page.tokens
         if page.pixels is None:
             page.pixels = torch.from_numpy(np.ascontiguousarray(draw(scene)))

@@ -1,14 +1,36 @@
 """Which letters a page shows, and where: what a reader can be taught directly."""
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from encoders.vision.text_lines import Line
 from vqa.pages import fonts
-from vqa.pages.scene import Scene
+from vqa.pages.scene import Scene, Text
 
 MIDDLE = 0.3
 """From the line up to the middle of a letter, in ems: half of a capital or digit."""
+TALL = 1.3
+"""Ems from the top to the foot of a line with some paper."""
+
+
+class Run(NamedTuple):
+    """A text of a page: the line that it is; its letters' code points, the rows and columns of
+    their middles `[n, 2]`, all in pixels of the image, and whether a word begins with each."""
+
+    line: Line
+    codes: list[int]
+    middles: np.ndarray
+    begins: list[bool]
+
+
+def runs(scene: Scene) -> list[Run]:
+    """The texts of a page; blanks and what lies outside of the image are left out."""
+    found = (_run(scene, text) for text in scene.sheet.texts)
+    return [run for run in found if run.codes]
 
 
 def letters(scene: Scene) -> Tensor:
@@ -16,20 +38,36 @@ def letters(scene: Scene) -> Tensor:
 
     Blanks and what lies outside of the image are left out.
     """
-    rows: list[tuple[int, float, float]] = []
-    for text in scene.sheet.texts:
-        alphabet = fonts.letters(text.face)
-        x, y = float(text.x), text.y - MIDDLE * text.face.size
-        for letter in text.text:
-            advance = alphabet.advance(letter)
-            if letter != " ":
-                rows.append((ord(letter), x + advance / 2, y))
-            x += advance + text.tracking
-    if not rows:
-        return torch.zeros(0, 3, dtype=torch.int32)
-    code, x_, y_ = np.array(rows).T
-    m = scene.matrix
-    down, across = m.d * x_ + m.e * y_ + m.f, m.a * x_ + m.b * y_ + m.c
-    found = np.stack([code, np.floor(down), np.floor(across)], 1)
-    inside = (down >= 0) & (down < scene.height) & (across >= 0) & (across < scene.width)
-    return torch.from_numpy(found[inside].astype(np.int32))
+    rows = [
+        (code, *np.floor(middle))
+        for run in runs(scene)
+        for code, middle in zip(run.codes, run.middles, strict=True)
+    ]
+    return torch.from_numpy(np.array(rows, dtype=np.int32).reshape(-1, 3))
+
+
+def _run(scene: Scene, text: Text) -> Run:
+    alphabet, m, size = fonts.letters(text.face), scene.matrix, text.face.size
+    x, y = float(text.x), text.y - MIDDLE * size
+    codes, middles, begins, gap = [], [], [], True
+    for letter in text.text:
+        advance = alphabet.advance(letter)
+        at = x + advance / 2
+        down, across = m.d * at + m.e * y + m.f, m.a * at + m.b * y + m.c
+        if letter == " ":
+            gap = True
+        elif 0 <= down < scene.height and 0 <= across < scene.width:
+            codes.append(ord(letter))
+            middles.append((down, across))
+            begins.append(gap)
+            gap = False
+        x += advance + text.tracking
+    middle = (text.x + x) / 2
+    line = Line(
+        m.a * middle + m.b * y + m.c,
+        m.d * middle + m.e * y + m.f,
+        math.atan2(m.d, m.a),
+        (x - text.x) * math.hypot(m.a, m.d),
+        TALL * size * math.hypot(m.b, m.e),
+    )
+    return Run(line, codes, np.array(middles).reshape(-1, 2), begins)

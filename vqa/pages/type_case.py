@@ -5,7 +5,9 @@ and read to teach what comes after the encoder: its tokens are put together from
 encoder once made of drawn letters. That is a thousand times cheaper.
 """
 
+import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,19 +16,25 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from encoders.tiling import Grid
-from encoders.vision.glyph_trunk import CELL, WIDTH
-from encoders.vision.reading_order import reading_order
+from encoders.vision import text_lines
+from encoders.vision.glyphs import CELL
+from encoders.vision.line_reader import HEIGHT, STEP, WIDTH
 from encoders.vision.sheet import ImageTokens
 from vqa.datasets import DataError
+from vqa.pages.letters import Run
 
 HEIGHTS = 28.0, 52.0
 """Pixels of an em where the encoder reads it, from and to."""
 LOST = 0.01
 """Share of letters that the encoder does not see."""
-GHOSTS = 0.02
-"""Share of letters beside which it sees another that is none."""
+GHOSTS = 0.01
+"""Share of letters behind which it sees another that is none."""
 GHOST = 0
 """The code point of these in the file."""
+UNEVEN = 0.08
+"""Standard deviation of the logarithm of a line's height, as it is seen, from line to line."""
+JOINED = 0.02
+"""Share of words of which the encoder does not see that they begin."""
 
 
 class TypeCase:
@@ -56,31 +64,46 @@ class TypeCase:
         self.of = dict(zip(found.tolist(), zip(starts, ends, strict=True), strict=True))
 
     def set(
-        self, letters: Tensor, height: int, width: int, em: float, rng: random.Random
+        self, runs: Sequence[Run], height: int, width: int, em: float, rng: random.Random
     ) -> ImageTokens:
-        """The tokens of an image of `height x width` pixels that shows `letters` (code point, row
-        and column in pixels `[n, 3]`), `em` pixels high."""
+        """The tokens of an image of `height x width` pixels that shows `runs`, `em` pixels high."""
         side = CELL * em / rng.uniform(*HEIGHTS)  # of a cell, in pixels of the image
-        cells: dict[tuple[int, int], int] = {}
-        ghosts: list[tuple[int, int]] = []
-        for code, down, across in letters.tolist():
-            if code in self.of and rng.random() >= LOST:
-                row, column = int(down / side), int(across / side)
-                cells.setdefault((row, column), code)
-                if GHOST in self.of and rng.random() < GHOSTS:
-                    beside = row + rng.randint(-1, 1), column + rng.choice((-2, -1, 1, 2))
-                    ghosts.append((max(0, beside[0]), max(0, beside[1])))
-        for ghost in ghosts:  # after the letters, lest one takes the cell of a letter
-            cells.setdefault(ghost, GHOST)
-        at = list(cells) or [(0, 0)]
-        codes = [*cells.values()] or [next(iter(self.of))]
-        order = reading_order(at)
-        places = torch.tensor([at[number] for number in order], dtype=torch.float32)
-        drawn = [rng.randrange(*self.of[codes[number]]) for number in order]
+        by_line = {run.line: run for run in runs}
+        order = text_lines.in_rows([run.line for run in runs])
+        heights = sorted(line.height for line in order)
+        usual = heights[len(heights) // 2] if heights else 1.0
+        drawn: list[int] = []
+        told: list[tuple[float, float]] = []
+        places: list[tuple[float, float]] = []
+        for line in order:
+            uneven = math.log(line.height / usual) + rng.gauss(0, UNEVEN)
+            for code, down, across, begins in self._seen(by_line[line], rng):
+                drawn.append(rng.randrange(*self.of[code]))
+                told.append((float(begins), uneven))
+                places.append((down / side - 0.5, across / side - 0.5))
+        if not drawn:
+            drawn, told = [0], [(1.0, 0.0)]
+            places = [(height / 2 / side - 0.5, width / 2 / side - 0.5)]
         return ImageTokens(
-            self.features[drawn].unsqueeze(0),
-            torch.ones(1, len(order), dtype=torch.bool),
-            [(Grid(1, len(order)),)],
-            places.unsqueeze(0),
+            torch.cat([self.features[drawn], torch.tensor(told)], 1).unsqueeze(0),
+            torch.ones(1, len(drawn), dtype=torch.bool),
+            [(Grid(1, len(drawn)),)],
+            torch.tensor([places]),
             torch.tensor([[side / height, side / width]]),
         )
+
+    def _seen(self, run: Run, rng: random.Random) -> list[tuple[int, float, float, bool]]:
+        """Code, row, column of what the encoder sees of `run`, and whether a word begins there."""
+        found = []
+        column = STEP * run.line.height / HEIGHT  # letters are told column by column
+        cos, sin = math.cos(run.line.angle), math.sin(run.line.angle)
+        for number, code in enumerate(run.codes):
+            if code not in self.of or rng.random() < LOST:
+                continue
+            down, across = run.middles[number]
+            off = rng.uniform(-0.5, 0.5) * column
+            begins = run.begins[number] and (number == 0 or rng.random() >= JOINED)
+            found.append((code, down + off * sin, across + off * cos, begins))
+            if GHOST in self.of and rng.random() < GHOSTS:
+                found.append((GHOST, down + column * sin, across + column * cos, False))
+        return found
