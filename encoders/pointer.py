@@ -65,9 +65,10 @@ def copied(logits: Tensor, gate: Tensor, turns: Tensor, names: Tensor, end: int)
     """
     free = logits.float().log_softmax(-1)
     said = turns[..., :-1] @ names.exp()
-    said = said.index_add(
-        -1, torch.tensor([end], device=said.device), turns[..., -1:].to(said.dtype)
-    )
+    # In a row with fewer tokens than others, the turn of none comes before the last.
+    none = pad(names[..., 0] <= _NEVER, (0, 1), value=True).unsqueeze(1)
+    ends = (turns * none).sum(-1, keepdim=True).to(said.dtype)
+    said = said.index_add(-1, torch.tensor([end], device=said.device), ends)
     gate = gate.float()
     copy = (said + _LEAST).log() + logsigmoid(gate)
     return torch.logaddexp(copy, free + logsigmoid(-gate))
