@@ -7,13 +7,13 @@ encoder once made of drawn letters. That is a thousand times cheaper.
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
 
 from encoders.tiling import Grid
 from encoders.vision import text_lines
@@ -68,7 +68,9 @@ class TypeCase:
     ) -> ImageTokens:
         """The tokens of an image of `height x width` pixels that shows `runs`, `em` pixels high."""
         side = CELL * em / rng.uniform(*HEIGHTS)  # of a cell, in pixels of the image
-        by_line = {run.line: run for run in runs}
+        by_line: defaultdict[text_lines.Line, list[Run]] = defaultdict(list)
+        for run in runs:
+            by_line[run.line].append(run)
         order = text_lines.in_rows([run.line for run in runs])
         heights = sorted(line.height for line in order)
         usual = heights[len(heights) // 2] if heights else 1.0
@@ -77,7 +79,7 @@ class TypeCase:
         places: list[tuple[float, float]] = []
         for line in order:
             uneven = math.log(line.height / usual) + rng.gauss(0, UNEVEN)
-            for code, down, across, begins in self._seen(by_line[line], rng):
+            for code, down, across, begins in self._seen(by_line[line].pop(), rng):
                 drawn.append(rng.randrange(*self.of[code]))
                 told.append((float(begins), uneven))
                 places.append((down / side - 0.5, across / side - 0.5))
