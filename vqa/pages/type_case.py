@@ -90,7 +90,7 @@ class TypeCase:
             torch.cat([self.features[drawn], torch.tensor(told)], 1).unsqueeze(0),
             torch.ones(1, len(drawn), dtype=torch.bool),
             [(Grid(1, len(drawn)),)],
-            torch.tensor([places]),
+            torch.tensor([places], dtype=torch.float32),
             torch.tensor([[side / height, side / width]]),
         )
 
