@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 from networks import BOS, EOS, TINY
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from encoders.finder import HOLDS, UNKNOWN, likeliest_run
 from encoders.tiling import Grid
@@ -89,6 +90,41 @@ def test_each_row_is_as_if_alone_and_questions_share_an_image() -> None:
             torch.testing.assert_close(alone[0], together[row], rtol=0, atol=2e-5)
 
 
+def test_what_is_said_of_the_next_token_is_its_log_probability() -> None:
+    model, image = model_of(), tokens_of(9, 4, 1)
+    with torch.no_grad():
+        cache = model.read(image.with_room(0), *asked(3))
+        logits = model(torch.full((3, 4), 5), cache=cache).logits
+    torch.testing.assert_close(logits.exp().sum(-1), torch.ones(3, 4), rtol=0, atol=1e-5)
+
+
+class Named(nn.Module):
+    """A token shows what its first channel says."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        which = tokens[..., 0].round().long().clamp(0, VOCABULARY - 1)
+        return 20.0 * one_hot(which, VOCABULARY)
+
+
+def test_what_is_found_is_copied_letter_by_letter_and_ends() -> None:
+    """With the gate open, of images with as many letters as they have."""
+    model, said = model_of(), [[4, 7, 4, 9], [5], [8, 3]]
+    assert model.finder is not None and model.letters is not None
+    model.letters[:3] = False
+    model.finder.name = Named()  # type: ignore[assignment]
+    for part, bias in ((model.finder.copies, 20.0), (model.finder.mark, 1.0)):
+        nn.init.zeros_(part.weight)
+        nn.init.constant_(part.bias, bias)
+    image = tokens_of(*map(len, said))
+    for row, letters in enumerate(said):
+        image.tokens[row, : len(letters), 0] = torch.tensor(letters).float()
+    with torch.no_grad():
+        cache = model.read(image.with_room(0), *asked(3))
+        written = model.generate(cache, num_beams=1)[:, 1:]
+    for row, letters in enumerate(said):
+        assert written[row, : len(letters) + 1].tolist() == [*letters, EOS]
+
+
 @pytest.mark.parametrize("mark", (0, 1, UNKNOWN))
 def test_marks_say_what_is_read(mark: int) -> None:
     model, image = model_of(), tokens_of(6, 3)
@@ -109,7 +145,7 @@ def test_generating_writes_at_most_the_networks_length_and_searches() -> None:
     with torch.no_grad():
         cache = model.read(image.with_room(0), *asked(2))
         greedy = model.generate(cache, num_beams=1)
-        beams = model.generate(cache, num_beams=4, num_return_sequences=4)
+        beams = model.generate(cache, num_beams=4, num_return_sequences=4, length_penalty=0.0)
     assert greedy.shape[1] <= 1 + FINDING.answer_tokens and len(beams) == 8
     best = model.score(cache.select(torch.tensor([0, 0, 0, 0])), beams[:4])
     assert float(best[0]) >= float(model.score(cache.select(torch.tensor([0])), greedy[:1])) - 1e-4
