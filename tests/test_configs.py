@@ -8,7 +8,7 @@ import pytest
 import yaml
 from safetensors.torch import save_file
 
-from encoders.vision.glyph_trunk import Trunk
+from encoders.vision.glyphs import Trunk
 from vqa.__main__ import main
 from vqa.config import Network
 from vqa.model import build
