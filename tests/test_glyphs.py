@@ -9,12 +9,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from encoders.patch_grids import strips
 from encoders.pixels import Pixels
+from encoders.position import sine_grid
 from encoders.tiling import Grid
 from encoders.vision import glyphs
 from encoders.vision.glyphs import CELL, WIDTH, Encoder, Trunk
 from encoders.vision.line_reader import BLANK, HEIGHT, LETTERS, STEP
 from encoders.vision.page_view import View
+from encoders.vision.sheet import ImageTokens
 from encoders.vision.text_lines import Line
 
 DIM = 16
@@ -352,6 +355,31 @@ def test_features_then_map_is_the_encoder() -> None:
     roomy = encoder.map(features.with_room(3))
     close(roomy.tokens[:, :-3], encoder(images).tokens, rtol=0, atol=1e-5)
     assert not roomy.tokens[:, -3:].any()
+
+
+@torch.no_grad()
+def test_a_token_tells_its_letter_its_place_and_how_far_it_is_from_the_one_before() -> None:
+    encoder, rows = make(torch.float64, local=0), [5, 3]
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 5, WIDTH, generator=generator).double()
+    places = torch.tensor([[3.0, 40], [3, 42.5], [3, 300], [9, 2], [1, 4]]).repeat(2, 1, 1).double()
+    places[1] += 7
+    mask = torch.arange(5) < torch.tensor(rows)[:, None]
+    image = ImageTokens(features, mask, strips(mask), places, torch.full((2, 2), 0.1))
+    found = encoder.map(image)
+    for row, count in enumerate(rows):
+        least = places[row, :count].amin(0)  # the first row and column with print
+        before = places[row, 0]
+        for number in range(5):
+            if number >= count:
+                assert not found.tokens[row, number].any()
+                continue
+            at, far = places[row, number] - least, places[row, number] - before
+            far = torch.tensor([max(-64.0, min(64.0, float(each))) for each in far])
+            here, step = (sine_grid(each[None, None].double(), DIM)[0, 0] for each in (at, far))
+            expected = encoder.project(features[row, number]) + here + encoder.step(step.double())
+            close(found.tokens[row, number], expected)
+            before = places[row, number]
 
 
 @torch.no_grad()
