@@ -213,6 +213,15 @@ def test_lines_of_different_height_stand_on_one_row() -> None:
     assert in_rows([below, large, above]) == [above, large, below]
 
 
+def test_a_short_line_does_not_tell_where_its_row_goes_on() -> None:
+    """Of a word its angle is little sure; a long line's is not."""
+    level = [Line(300.0, 200.0 + 30 * row, 0.0, 500.0, 20.0) for row in range(3)]
+    for length, together in ((100.0, True), (200.0, False)):
+        word = Line(100.0, 54.0, 0.25, length, 20.0)
+        after = Line(400.0, 50.0, 0.0, 300.0, 20.0)
+        assert in_rows([*level, after, word])[:2] == ([word, after] if together else [after, word])
+
+
 def test_what_overlaps_is_two_rows() -> None:
     """By less than a height it is one: rectangles are grown."""
     first = Line(100.0, 50.0, 0.0, 200.0, 20.0)
@@ -231,7 +240,8 @@ def test_the_nearest_to_the_left_is_gone_on_from() -> None:
 
 
 def test_upright_lines_are_rows_of_their_own() -> None:
-    text = [Line(200.0, 100.0 + 30 * row, 0.0, 300.0, 20.0) for row in range(4)]
+    # The first begins where the upright line would end if it were level.
+    text = [Line(280.0, 60.0 + 30 * row, 0.0, 300.0, 20.0) for row in range(5)]
     upright = Line(20.0, 160.0, UPWARDS, 200.0, 20.0)
     assert [line for line in in_rows([upright, *text]) if line != upright] == text
     assert in_rows([]) == [] and in_rows([upright]) == [upright]
