@@ -210,6 +210,7 @@ def silu(x: float) -> float:
 
 def mixed(part: nn.Module, columns: list[list[float]]) -> list[list[float]]:
     """Attention of eight heads over all columns, then an MLP of each."""
+    assert part.reads.eps == part.thinks.eps == 1e-5  # type: ignore[union-attr]
     told = [linear(part.all, normed(part.reads, x)) for x in columns]  # type: ignore[arg-type]
     size = WIDTH // 8
     found = []
@@ -237,6 +238,7 @@ def mixed(part: nn.Module, columns: list[list[float]]) -> list[list[float]]:
 @torch.no_grad()
 def test_the_reader_is_two_branches_over_columns() -> None:
     reader, shown = lively(LineReader()), torch.rand(1, 3, HEIGHT, 3 * STEP) * 255
+    assert reader.norm.eps == 1e-6
     x = reader.blocks(reader.stem(shown))
     assert x.shape == (1, 384, 3, 6), "rows are thinned twice more, columns are not"
     pooled = [x[0, :, :, 2 * n : 2 * n + 2].mean((1, 2)).tolist() for n in range(3)]
