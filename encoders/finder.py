@@ -23,7 +23,10 @@ UNKNOWN = -1
 HOLDS = 1
 """Mark of a token that holds a part of the answer, it is not known which; one that shows the
 vocabulary's token i has the mark i + 1 + HOLDS, and one that holds nothing 0."""
-_NEVER = -1e4
+_PADDED = -100.0
+"""Logit of what is no token: no run goes over it, and sums stay exact."""
+_DENSE = 0.6
+"""Share of the tokens of a run that hold something, at least."""
 _WINDOW = 5
 """Found tokens that are handed together: the one whose turn it is, and its neighbours."""
 
@@ -117,18 +120,43 @@ class Finder(nn.Module):
 
 
 def likeliest_run(logits: Tensor, mask: Tensor) -> Tensor:
-    """Bool `[B, N]`: the tokens that follow each other and have the greatest sum of `logits`; none
-    where no sum is above 0.
+    """Bool `[B, N]`: the tokens that follow each other and have the greatest sum of `logits`, at
+    least one of each row.
 
     An answer is mostly printed in one run: a letter amid it that looks unlikely belongs to it, and
     a likely one elsewhere does not. Kadane's algorithm, all rows at once.
     """
-    total = logits.detach().float().masked_fill(~mask, _NEVER).cumsum(1)
-    before = pad(total, (1, 0))[:, :-1]
+    total, before = _sums(logits.detach(), mask)
     least, first = before.cummin(1)
-    gain, last = (total - least).max(1, keepdim=True)
+    last = (total - least).argmax(1, keepdim=True)
     place = torch.arange(logits.shape[1], device=logits.device)
-    return (place >= first.gather(1, last)) & (place <= last) & (gain > 0)
+    return (place >= first.gather(1, last)) & (place <= last)
+
+
+def run_loss(logits: Tensor, marks: Tensor, mask: Tensor) -> Tensor:
+    """How unlikely the runs are that `marks` tell, where a run has the weight exp(sum of `logits`).
+
+    All `[B, N]`. The mean over the rows of which a run is known: those whose first and last token
+    that hold something have few others between them. The weights of all runs are summed in linear
+    time, run by run from its end: a semi-Markov field (Sarawagi and Cohen 2004) of one segment.
+    """
+    held = mask & (marks >= HOLDS)
+    place = torch.arange(logits.shape[1], device=logits.device)
+    first = torch.where(held, place, logits.shape[1] - 1).amin(1, keepdim=True)
+    last = torch.where(held, place, 0).amax(1, keepdim=True)
+    known = held.any(1) & (held.sum(1) > _DENSE * (last - first + 1).squeeze(1))
+    if not known.any():
+        return logits.sum() * 0
+    total, before = _sums(logits, mask)
+    every = (total + (-before).logcumsumexp(1)).logsumexp(1)
+    true = total.gather(1, last) - before.gather(1, first)
+    return (every - true.squeeze(1))[known].mean()
+
+
+def _sums(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums of `logits` up to and with each token, and without it, fp32 `[B, N]`."""
+    total = logits.float().masked_fill(~mask, _PADDED).cumsum(1)
+    return total, pad(total, (1, 0))[:, :-1]
 
 
 def finding_loss(logits: Tensor, marks: Tensor, mask: Tensor) -> Tensor:

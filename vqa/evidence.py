@@ -86,7 +86,7 @@ def _heat(relevance: Tensor, image: ImageTokens, whole: Grid) -> Tensor:
     """
     own, *others = image.grids[0]
     start = own.size
-    row, column = image.places[0, :start].long().cpu().unbind(1)
+    row, column = (image.places[0, :start].cpu() + 0.5).floor().long().unbind(1)
     heat = torch.zeros(whole)
     at = row.clamp(0, whole.rows - 1), column.clamp(0, whole.columns - 1)
     heat.index_put_(at, relevance[:start], accumulate=True)

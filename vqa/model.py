@@ -11,7 +11,7 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from encoders import pointer as pointers
-from encoders.finder import Finder, finding_loss, naming_loss
+from encoders.finder import Finder, finding_loss, naming_loss, run_loss
 from encoders.patch_grids import strips
 from encoders.pixels import Pixels
 from encoders.position import count_places, next_place, sine
@@ -133,7 +133,8 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         cache = finding.taken(self, found, question_mask)
         if marks is None:
             return cache, None
-        loss = finding_loss(found.logits, marks, found.mask)
+        told = found.logits, marks, found.mask
+        loss = finding_loss(*told) + run_loss(*told)
         return cache, loss + naming_loss(found.names, marks.gather(1, found.which))
 
     def asked(self, cache: StateCache, question: Tensor, question_mask: Tensor) -> StateCache:

@@ -58,8 +58,8 @@ def _of_print(vision: glyphs.Encoder, height: int, width: int, question_tokens: 
         height=height,
         width=width,
         tokens=vision.count(height, width) + question_tokens,
-        tiles=-(-vision.most // vision.band),
+        tiles=1,
         slots=vision.most // vision.patch**2,
-        batch_pixels=min(vision.most, vision.band),
+        batch_pixels=vision.most,
         overview=True,
     )
