@@ -130,7 +130,7 @@ def likeliest_run(logits: Tensor, mask: Tensor) -> Tensor:
     least, first = before.cummin(1)
     last = (total - least).argmax(1, keepdim=True)
     place = torch.arange(logits.shape[1], device=logits.device)
-    return (place >= first.gather(1, last)) & (place <= last)
+    return (place >= first.gather(1, last)) & (place <= last) & mask
 
 
 def run_loss(logits: Tensor, marks: Tensor, mask: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from encoders.finder import (
     finding_loss,
     likeliest_run,
     naming_loss,
+    run_loss,
 )
 from encoders.position import sine
 from encoders.tiling import Grid
@@ -85,9 +86,9 @@ def test_a_logit_is_a_tokens_own(finder: Finder) -> None:
 
 
 def naive_run(logits: Tensor, mask: Tensor) -> list[bool]:
-    """Of all runs of real tokens the one with the greatest sum, if that is above 0."""
+    """Of all runs of real tokens the one with the greatest sum."""
     count = len(logits)
-    best, chosen = 0.0, range(0)
+    best, chosen = -float("inf"), range(0)
     for start in range(count):
         for end in range(start + 1, count + 1):
             total = float(logits[start:end].sum())
@@ -102,6 +103,30 @@ def test_the_likeliest_run_is_the_best_of_all(shift: float) -> None:
     mask = torch.arange(20) < torch.tensor([20, 20, 13, 7, 1, 0])[:, None]
     found = likeliest_run(logits, mask)
     assert found.tolist() == [naive_run(*row) for row in zip(logits, mask, strict=True)]
+
+
+def naive_run_loss(logits: Tensor, first: int, last: int, count: int) -> Tensor:
+    """The negative log-share of one run among all, of the exponential of each one's sum."""
+    sums = [logits[i : j + 1].sum() for i in range(count) for j in range(i, count)]
+    return torch.stack(sums).logsumexp(0) - logits[first : last + 1].sum()
+
+
+@pytest.mark.parametrize("size", (1.0, 30.0))
+def test_a_run_is_learned_against_all_others(size: float) -> None:
+    logits = (size * tokens(5, 12, seed=7)[..., 0]).requires_grad_()
+    mask = torch.arange(12) < torch.tensor([12, 9, 12, 12, 12])[:, None]
+    marks = torch.zeros(5, 12, dtype=torch.long)
+    marks[0, 3:7] = HOLDS
+    marks[1, [2, 3, 5]] = HOLDS + 4  # one between them holds nothing: 2 to 5
+    marks[2] = UNKNOWN
+    marks[3, [0, 11]] = HOLDS  # two places: no run; row 4: nothing
+    found = run_loss(logits, marks, mask)
+    expected = (naive_run_loss(logits[0], 3, 6, 12) + naive_run_loss(logits[1], 2, 5, 9)) / 2
+    (slope,) = torch.autograd.grad(found, logits)
+    (other,) = torch.autograd.grad(expected, logits)
+    close(found, expected.float(), rtol=1e-4, atol=1e-4)
+    close(slope, other, rtol=1e-4, atol=1e-4)
+    assert run_loss(logits[2:], marks[2:], mask[2:]).item() == 0, "no run is known"
 
 
 def test_chosen_are_the_marked_or_the_likeliest_run(finder: Finder) -> None:
