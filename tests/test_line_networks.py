@@ -166,7 +166,8 @@ def test_the_finder_is_a_pyramid_over_its_backbone() -> None:
         above = inner + larger(above, 2) if number else inner
         outward = finder.outward[number]
         assert isinstance(outward, nn.Sequential)
-        smooth, narrow = outward[0], outward[1]
+        smooth, narrow = outward
+        assert isinstance(smooth, nn.Conv2d)
         y = conv2d(above, smooth.weight, smooth.bias, padding=3, groups=96)
         parts.append(larger(weighed(narrow, y), 2 ** (3 - number)))
     x = conv2d(torch.cat(parts, 1), finder.head.weight, finder.head.bias, padding=1).clamp(min=0)
