@@ -31,9 +31,7 @@ class Graph:
         self.metadata = {each.key: each.value for each in model.metadata_props}
         tensors = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
         same = {
-            node.output[0]: node.input[0]
-            for node in model.graph.node
-            if node.op_type == "Identity"
+            node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Identity"
         }
         self.nodes = [node for node in model.graph.node if node.op_type != "Identity"]
         for node in self.nodes:

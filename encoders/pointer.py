@@ -57,7 +57,7 @@ def follow(pointer: Pointer, written: Tensor, letter: Tensor) -> tuple[Tensor, P
 
 
 def copied(logits: Tensor, gate: Tensor, turns: Tensor, names: Tensor, end: int) -> Tensor:
-    """Log-probabilities `[B, T, V]` of the next token: written freely, or copied from what was found.
+    """Log-probabilities `[B, T, V]` of the next token: written freely, or copied of what was found.
 
     `logits` `[B, T, V]` of what is written freely; `gate` `[B, T, 1]`, logits of copying; `turns`
     `[B, T, n + 1]` as `follow` gives them; `names` `[B, n, V]`. Where the turn is that of none, the

@@ -195,8 +195,11 @@ class Encoder(nn.Module):
         places = torch.stack(
             [line.y + along * math.sin(line.angle), line.x + along * math.cos(line.angle)], 1
         )
-        told = [[float(gap), math.log(line.height / usual)]
-                for peak, gap in zip(peaks, spaced, strict=True) if which[peak] != BLANK]
+        told = [
+            [float(gap), math.log(line.height / usual)]
+            for peak, gap in zip(peaks, spaced, strict=True)
+            if which[peak] != BLANK
+        ]
         more = features.new_tensor(told)
         seen = torch.cat([features[at], more], 1)
         return Letters(line, seen, places, [which[peak] for peak in letters])

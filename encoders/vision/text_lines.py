@@ -61,8 +61,11 @@ def lines_of(likely: Tensor, scale: float) -> list[Line]:
         rough.append((points, _direction(points)))
     tilt = _tilt(rough)
     found = (_line(points, tilt if angle is None else angle) for points, angle in rough)
-    return [Line(*(v / scale for v in line[:2]), line.angle, *(v / scale for v in line[3:]))
-            for line in found if line is not None]
+    return [
+        Line(line.x / scale, line.y / scale, line.angle, line.length / scale, line.height / scale)
+        for line in found
+        if line is not None
+    ]
 
 
 def tilt_of(lines: list[Line]) -> float:
@@ -113,10 +116,11 @@ def _span(line: Line, tilt: float) -> _Span:
     across, down = line.x * cos + line.y * sin, line.y * cos - line.x * sin
     if abs(line.angle) >= _FLAT:  # upwards: a row of its own, as wide as it is high
         return _Span(across - line.height / 2, across + line.height / 2, down, down, line.height)
-    half, falls = line.length / 2, math.sin(line.angle - tilt)
+    half = line.length / 2
+    falls = half * math.sin(line.angle - tilt)
     if line.length < _TOLD * line.height:
         falls = 0.0
-    return _Span(across - half, across + half, down - half * falls, down + half * falls, line.height)
+    return _Span(across - half, across + half, down - falls, down + falls, line.height)
 
 
 def _goes_on(before: _Span, after: _Span) -> bool:
