@@ -16,17 +16,9 @@ from torch.nn.functional import (
 )
 
 from encoders.position import sine
+from encoders.runs import HOLDS, UNKNOWN, likeliest_run
 from encoders.vision.sheet import ImageTokens
 
-UNKNOWN = -1
-"""Mark of a token of which it is not known whether it holds the answer."""
-HOLDS = 1
-"""Mark of a token that holds a part of the answer, it is not known which; one that shows the
-vocabulary's token i has the mark i + 1 + HOLDS, and one that holds nothing 0."""
-_PADDED = -100.0
-"""Logit of what is no token: no run goes over it, and sums stay exact."""
-_DENSE = 0.6
-"""Share of the tokens of a run that hold something, at least."""
 _WINDOW = 5
 """Found tokens that are handed together: the one whose turn it is, and its neighbours."""
 
@@ -34,14 +26,15 @@ _WINDOW = 5
 class Found(NamedTuple):
     """`memory`: the tokens that were found, n in a row, then the question's words; of the found
     `names` `[B, n, V]`, logits of what each shows, `sure` `[B, n]`, those of its holding a part of
-    the answer, and `which` `[B, n]` they were; `logits` `[B, N]`: those of all tokens, and `mask`
-    `[B, N]`, which of them are real."""
+    the answer, and `which` `[B, n]` they were; of all tokens `logits` `[B, N]`, the `edges`
+    `[B, N, 2]` of runs (encoders/runs.py), and `mask` `[B, N]`, which of them are real."""
 
     memory: ImageTokens
     names: Tensor
     sure: Tensor
     which: Tensor
     logits: Tensor
+    edges: Tensor
     mask: Tensor
 
 
@@ -58,6 +51,7 @@ class Finder(nn.Module):
         self.told = nn.Linear(dim, dim)
         self.none = nn.Parameter(torch.zeros(2, 1, 1, dim))  # of the question: key and value
         self.mark = nn.Linear(dim, 1)
+        self.edge = nn.Linear(dim, 2)
         self.name = nn.Linear(dim, vocabulary)
         self.again = nn.Linear(dim, dim)
         self.hand = nn.Conv1d(dim, dim, _WINDOW, padding=_WINDOW // 2)
@@ -86,15 +80,18 @@ class Finder(nn.Module):
         out: Tensor = tokens + self.told(read.transpose(1, 2).flatten(2))
         return out
 
-    def forward(self, read: Tensor) -> Tensor:
-        """Logits `[B, N]` of whether each token holds a part of the answer; `read` `[B, N, D]`."""
+    def forward(self, read: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits `[B, N]` of whether each token holds a part of the answer, and edges `[B, N, 2]`:
+        what speaks for its beginning and its ending there; `read` `[B, N, D]`."""
         logits: Tensor = self.mark(read).squeeze(-1)
-        return logits
+        return logits, self.edge(read)
 
-    def chosen(self, logits: Tensor, mask: Tensor, marks: Tensor | None = None) -> Tensor:
+    def chosen(
+        self, logits: Tensor, edges: Tensor, mask: Tensor, marks: Tensor | None = None
+    ) -> Tensor:
         """Bool `[B, N]`: the tokens that hold something by `marks`; where none are known, those of
         the likeliest run."""
-        likely = likeliest_run(logits, mask)
+        likely = likeliest_run(logits, edges, mask)
         if marks is not None:
             likely = torch.where(marks == UNKNOWN, likely, marks >= HOLDS)
         return likely & mask
@@ -119,53 +116,14 @@ class Finder(nn.Module):
         return pad(near * real, (0, 0, 0, 1))
 
 
-def likeliest_run(logits: Tensor, mask: Tensor) -> Tensor:
-    """Bool `[B, N]`: the tokens that follow each other and have the greatest sum of `logits`, at
-    least one of each row.
-
-    An answer is mostly printed in one run: a letter amid it that looks unlikely belongs to it, and
-    a likely one elsewhere does not. Kadane's algorithm, all rows at once.
-    """
-    total, before = _sums(logits.detach(), mask)
-    least, first = before.cummin(1)
-    last = (total - least).argmax(1, keepdim=True)
-    place = torch.arange(logits.shape[1], device=logits.device)
-    return (place >= first.gather(1, last)) & (place <= last) & mask
-
-
-def run_loss(logits: Tensor, marks: Tensor, mask: Tensor) -> Tensor:
-    """How unlikely the runs are that `marks` tell, where a run has the weight exp(sum of `logits`).
-
-    All `[B, N]`. The mean over the rows of which a run is known: those whose first and last token
-    that hold something have few others between them. The weights of all runs are summed in linear
-    time, run by run from its end: a semi-Markov field (Sarawagi and Cohen 2004) of one segment.
-    """
-    held = mask & (marks >= HOLDS)
-    place = torch.arange(logits.shape[1], device=logits.device)
-    first = torch.where(held, place, logits.shape[1] - 1).amin(1, keepdim=True)
-    last = torch.where(held, place, 0).amax(1, keepdim=True)
-    known = held.any(1) & (held.sum(1) > _DENSE * (last - first + 1).squeeze(1))
-    if not known.any():
-        return logits.sum() * 0
-    total, before = _sums(logits, mask)
-    every = (total + (-before).logcumsumexp(1)).logsumexp(1)
-    true = total.gather(1, last) - before.gather(1, first)
-    return (every - true.squeeze(1))[known].mean()
-
-
-def _sums(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The sums of `logits` up to and with each token, and without it, fp32 `[B, N]`."""
-    total = logits.float().masked_fill(~mask, _PADDED).cumsum(1)
-    return total, pad(total, (1, 0))[:, :-1]
-
-
 def finding_loss(logits: Tensor, marks: Tensor, mask: Tensor) -> Tensor:
     """How far `logits` are from `marks`: of each row the sum over its tokens for each that holds
     something, and the mean over the rows that have some.
 
-    All `[B, N]`; tokens of an UNKNOWN mark, and those that are none, are left out.
+    All `[B, N]`; tokens of an UNKNOWN mark, those that show the answer AGAIN, and those that are
+    none, are left out.
     """
-    real = mask & (marks != UNKNOWN)
+    real = mask & (marks >= 0)
     held = real & (marks >= HOLDS)
     each = binary_cross_entropy_with_logits(logits.float(), held.float(), reduction="none")
     rows = (each * real).sum(1) / held.sum(1).clamp(min=1)

@@ -4,16 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoders.finder import (
-    HOLDS,
-    UNKNOWN,
-    Finder,
-    finding_loss,
-    likeliest_run,
-    naming_loss,
-    run_loss,
-)
+from encoders.finder import Finder, finding_loss, naming_loss
 from encoders.position import sine
+from encoders.runs import AGAIN, HOLDS, ON, UNKNOWN, likeliest_run
 from encoders.tiling import Grid
 from encoders.vision.sheet import ImageTokens
 
@@ -77,66 +70,25 @@ def test_a_token_is_handed_with_its_neighbours_and_pads_are_nothing(finder: Find
 
 def test_a_logit_is_a_tokens_own(finder: Finder) -> None:
     read = tokens(3, 7)
-    logits = finder(read)
-    assert logits.shape == (3, 7)
+    logits, edges = finder(read)
+    assert logits.shape == (3, 7) and edges.shape == (3, 7, 2)
     for row in range(3):
         for column in range(7):
             own = (finder.mark.weight[0] * read[row, column]).sum() + finder.mark.bias[0]
             close(logits[row, column], own, rtol=0, atol=1e-12)
-
-
-def naive_run(logits: Tensor, mask: Tensor) -> list[bool]:
-    """Of all runs of real tokens the one with the greatest sum."""
-    count = len(logits)
-    best, chosen = -float("inf"), range(0)
-    for start in range(count):
-        for end in range(start + 1, count + 1):
-            total = float(logits[start:end].sum())
-            if bool(mask[start:end].all()) and total > best:
-                best, chosen = total, range(start, end)
-    return [place in chosen for place in range(count)]
-
-
-@pytest.mark.parametrize("shift", (-3.0, -0.5, 0.0, 0.5, 3.0))
-def test_the_likeliest_run_is_the_best_of_all(shift: float) -> None:
-    logits = tokens(6, 20, seed=5)[..., 0] + shift
-    mask = torch.arange(20) < torch.tensor([20, 20, 13, 7, 1, 0])[:, None]
-    found = likeliest_run(logits, mask)
-    assert found.tolist() == [naive_run(*row) for row in zip(logits, mask, strict=True)]
-
-
-def naive_run_loss(logits: Tensor, first: int, last: int, count: int) -> Tensor:
-    """The negative log-share of one run among all, of the exponential of each one's sum."""
-    sums = [logits[i : j + 1].sum() for i in range(count) for j in range(i, count)]
-    return torch.stack(sums).logsumexp(0) - logits[first : last + 1].sum()
-
-
-@pytest.mark.parametrize("size", (1.0, 30.0))
-def test_a_run_is_learned_against_all_others(size: float) -> None:
-    logits = (size * tokens(5, 12, seed=7)[..., 0]).requires_grad_()
-    mask = torch.arange(12) < torch.tensor([12, 9, 12, 12, 12])[:, None]
-    marks = torch.zeros(5, 12, dtype=torch.long)
-    marks[0, 3:7] = HOLDS
-    marks[1, [2, 3, 5]] = HOLDS + 4  # one between them holds nothing: 2 to 5
-    marks[2] = UNKNOWN
-    marks[3, [0, 11]] = HOLDS  # two places: no run; row 4: nothing
-    found = run_loss(logits, marks, mask)
-    expected = (naive_run_loss(logits[0], 3, 6, 12) + naive_run_loss(logits[1], 2, 5, 9)) / 2
-    (slope,) = torch.autograd.grad(found, logits)
-    (other,) = torch.autograd.grad(expected, logits)
-    close(found, expected.float(), rtol=1e-4, atol=1e-4)
-    close(slope, other, rtol=1e-4, atol=1e-4)
-    assert run_loss(logits[2:], marks[2:], mask[2:]).item() == 0, "no run is known"
+            ends = finder.edge.weight @ read[row, column] + finder.edge.bias
+            close(edges[row, column], ends, rtol=0, atol=1e-12)
 
 
 def test_chosen_are_the_marked_or_the_likeliest_run(finder: Finder) -> None:
-    logits = tokens(4, 30)[..., 0]
+    logits, edges = tokens(4, 30)[..., 0], tokens(4, 30, seed=1)[..., :2]
     mask = torch.arange(30) < torch.tensor([30, 25, 30, 12])[:, None]
-    marks = torch.randint(-1, 5, (4, 30), generator=torch.Generator().manual_seed(2))
-    assert {UNKNOWN, 0, HOLDS} < set(marks.unique().tolist())
-    free, told = finder.chosen(logits, mask), finder.chosen(logits, mask, marks)
+    marks = torch.randint(-3, 5, (4, 30), generator=torch.Generator().manual_seed(2))
+    assert {ON, AGAIN, UNKNOWN, 0, HOLDS} < set(marks.unique().tolist())
+    free = finder.chosen(logits, edges, mask)
+    told = finder.chosen(logits, edges, mask, marks)
     assert free.dtype == told.dtype == torch.bool
-    assert torch.equal(free, likeliest_run(logits, mask))
+    assert torch.equal(free, likeliest_run(logits, edges, mask))
     for row in range(4):
         for column in range(30):
             mark = int(marks[row, column])

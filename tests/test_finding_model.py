@@ -9,7 +9,7 @@ from networks import BOS, EOS, TINY
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from encoders.finder import HOLDS, UNKNOWN, likeliest_run
+from encoders.runs import HOLDS, UNKNOWN, likeliest_run
 from encoders.tiling import Grid
 from encoders.vision.sheet import ImageTokens
 from vqa import evidence_reading, finding
@@ -112,7 +112,8 @@ def test_what_is_found_is_copied_letter_by_letter_and_ends() -> None:
     assert model.finder is not None and model.letters is not None
     model.letters[:3] = False
     model.finder.name = Named()  # type: ignore[assignment]
-    for part, bias in ((model.finder.copies, 20.0), (model.finder.mark, 1.0)):
+    finder = model.finder
+    for part, bias in ((finder.copies, 20.0), (finder.mark, 1.0), (finder.edge, 0.0)):
         nn.init.zeros_(part.weight)
         nn.init.constant_(part.bias, bias)
     image = tokens_of(*map(len, said))
@@ -134,7 +135,7 @@ def test_marks_say_what_is_read(mark: int) -> None:
         result = finding.find(model, image, question, mask, torch.arange(2), marks)
     found = result.memory
     read = [int(row[: result.sure.shape[1]].sum()) for row in found.mask]
-    likely = [int(n) for n in likeliest_run(result.logits, image.mask).sum(1)]
+    likely = [int(n) for n in likeliest_run(result.logits, result.edges, image.mask).sum(1)]
     assert read == {0: [0, 0], 1: [6, 3], UNKNOWN: likely}[mark]
     assert [grid.columns for (grid,) in found.grids] == read
     assert found.tokens.isfinite().all()
@@ -162,16 +163,16 @@ def test_evidence_is_what_was_marked() -> None:
         read = evidence_reading.read(model, image.with_room(0), batch)
         cache = model.read(image.with_room(0), question, mask)
         found = evidence_reading.relevance(model, read, batch)
-        logits = finding.find(model, image, question, mask, torch.arange(1)).logits
+        again = finding.find(model, image, question, mask, torch.arange(1))
     for one, other in zip(read.cache.states, cache.states, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert read.cache.carried is not None and cache.carried is not None
     assert torch.equal(read.cache.carried, cache.carried)
-    chosen = likeliest_run(logits, image.mask)[0]
+    chosen = likeliest_run(again.logits, again.edges, image.mask)[0]
     assert 0 < int(chosen.sum()) < 8
     count = int(chosen.sum())
     assert read.memory.places[0, :count].tolist() == image.places[0, chosen].tolist()
-    expected = logits.sigmoid()[0, chosen]
+    expected = again.logits.sigmoid()[0, chosen]
     torch.testing.assert_close(found.patches[0, :count], expected / expected.sum())
     assert float(found.patches.sum()) == pytest.approx(1) and not found.words.any()
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoders.finder import HOLDS, UNKNOWN
+from encoders.runs import AGAIN, HOLDS, ON, UNKNOWN
 from encoders.tiling import Grid
 from encoders.vision.sheet import ImageTokens, Sheet
 from vqa import aligning
@@ -169,3 +169,35 @@ def test_a_lost_letter_and_a_speck_do_not_shift_the_rest() -> None:
 def test_nothing_aligns_with_nothing() -> None:
     assert align(named("abc"), ids("")) is None
     assert align(named("abc")[:0], ids("a")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "again"),
+    (
+        ("a 1.5 b1.5", []),  # of one word with the letter before it
+        ("a 1.5 b 1.5 c", [8]),
+        ("1.5 1.5 1.5", [4, 8]),
+        ("1.5 1.55 21.5", []),
+        ("1.5 1.4", []),
+    ),
+)
+def test_words_that_show_the_answer_again_are_marked(text: str, again: list[int]) -> None:
+    """A blank is a gap, not a token; the box is about the first place."""
+    columns = [column for column, letter in enumerate(text) if letter != " "]
+    letters = text.replace(" ", "")
+    image = line(letters)
+    image.places[0, :, 1] = torch.tensor(columns)
+    start = text.index("1")
+    box = (start * 0.01, 0.0, (start + 3) * 0.01, 0.1)
+    names = named(letters)[None]
+    marks = marks_of([example(box)], image, torch.tensor([0]), [ids("1.5")], names)[0].tolist()
+    by_column = dict(zip(columns, marks, strict=True))
+    assert [column for column, mark in by_column.items() if mark == AGAIN] == again
+    assert [column for column, mark in by_column.items() if mark == ON] == [
+        column + step for column in again for step in (1, 2)
+    ]
+    assert [column for column, mark in by_column.items() if mark >= HOLDS] == [
+        start,
+        start + 1,
+        start + 2,
+    ]

@@ -62,6 +62,43 @@ class Batch:
         of_images = {"images": images, "stored": stored, "letters": letters}
         return Batch(**{**vars(self), **move, **of_images})
 
+    def parts(self, images: int) -> list["Batch"]:
+        """The questions in batches of at most so many `images` each, those of similar size.
+
+        Each is padded to its own longest only.
+        """
+        pixels = [(0, image.shape[1] * image.shape[2]) for image in self.images]
+        if self.stored is not None:
+            pixels += [(1, count) for count in self.stored.mask.sum(1).tolist()]
+        order = sorted(range(len(pixels)), key=pixels.__getitem__)
+        return [self._of(order[n : n + images]) for n in range(0, len(order), images)]
+
+    def _of(self, numbers: Sequence[int]) -> "Batch":
+        """The questions about the images of these numbers."""
+        place = {number: new for new, number in enumerate(numbers)}
+        asked = [row for row, number in enumerate(self.image_index.tolist()) if number in place]
+        rows = torch.tensor(asked, device=self.image_index.device)
+        index = [place[number] for number in self.image_index[rows].tolist()]
+        mask = self.question_mask[rows]
+        words = int(mask.sum(1).max())
+        drawn = [number for number in numbers if number < len(self.images)]
+        part = Batch(
+            [self.images[number] for number in drawn],
+            torch.tensor(index, device=rows.device),
+            self.question[rows, :words],
+            mask[:, :words],
+            examples=[self.examples[row] for row in asked] if self.examples else (),
+            keys=[self.keys[number] for number in drawn] if self.keys else (),
+            letters=[self.letters[number] for number in drawn] if self.letters else (),
+        )
+        kept = [number - len(self.images) for number in numbers if number >= len(self.images)]
+        if self.stored is not None and kept:
+            part.stored = self.stored.rows(kept).cut()
+        if self.answer is not None and self.labels is not None:
+            told = int((self.labels[rows] != IGNORE).sum(1).max())
+            part.answer, part.labels = self.answer[rows, :told], self.labels[rows, :told]
+        return part
+
     def inputs(self) -> dict[str, object]:
         """What the model needs to read, by argument name."""
         names = ("images", "image_index", "question", "question_mask")

@@ -210,7 +210,7 @@ class VQAData(LightningDataModule):
         if read.rendered and size is None and self.pixels_per_batch:
             raise DataError(
                 f"pixels_per_batch {self.pixels_per_batch} needs the size of images, which "
-                f"{self.source['name']} draws at its own; give sizes, or eval_size"
+                f"{self.source['name']} does not tell; give sizes, or eval_size"
             )
         return read.pixels(size)
 

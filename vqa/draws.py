@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
-from vqa.datasets import Weighted
+from vqa.datasets import Mixed, Weighted
 from vqa.questions import At, Item, Questions
 from vqa.sampler import Batches
 
@@ -37,8 +37,10 @@ class Draws(TorchDataset[Item]):
 
     def __getitem__(self, place: InEpoch) -> Item:
         epoch, at = place
-        example, image = self.questions[at]
         data = self.questions.dataset
+        if isinstance(data, Mixed):
+            at = at[0] + epoch * len(data), at[1]
+        example, image = self.questions[at]
         if isinstance(data, Weighted):
             weights = data.targets(example.answers)
             (answer,) = self._rng(epoch, at[0]).choices([*weights], [*weights.values()])

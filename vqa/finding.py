@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from encoders import pointer as pointers
-from encoders.finder import UNKNOWN, Finder, Found
+from encoders.finder import Finder, Found
 from encoders.patch_grids import strips
 from encoders.pixels import Pixels
+from encoders.runs import UNKNOWN
 from encoders.vision.sheet import ImageTokens
 from vqa.cache import StateCache
 
@@ -46,13 +47,13 @@ def find(
     letters = model.spelt(model.text.mean(names.detach().softmax(-1)), image.mask)[index]
     asked = finder.ask(shown, letters, *_spelling(model, words, question, question_mask))
     read = model.fuse(torch.cat([asked, words], 1), *memory[1:4])
-    logits = finder(read[:, :start])
+    logits, edges = finder(read[:, :start])
     told = marks
     if marks is not None and model.training:
         # Some rows are read by the network's own marks, wrong as they are: so will all be.
         own = torch.rand(len(marks), 1, device=marks.device) < OWN
         told = marks.masked_fill(own, UNKNOWN)
-    chosen = finder.chosen(logits, real, told)
+    chosen = finder.chosen(logits, edges, real, told)
     tokens, mask, which = finder.pick(read[:, :start], shown, chosen)
     places = memory.places[:, :start].gather(1, which.unsqueeze(-1).expand(-1, -1, 2))
     found = ImageTokens(
@@ -63,7 +64,7 @@ def find(
         memory.pitch,
     )
     names = names[index.unsqueeze(1), which]
-    return Found(found, names, logits.gather(1, which), which, logits, real)
+    return Found(found, names, logits.gather(1, which), which, logits, edges, real)
 
 
 def _spelling(

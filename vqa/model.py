@@ -11,10 +11,11 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from encoders import pointer as pointers
-from encoders.finder import Finder, finding_loss, naming_loss, run_loss
+from encoders.finder import Finder, finding_loss, naming_loss
 from encoders.patch_grids import strips
 from encoders.pixels import Pixels
 from encoders.position import count_places, next_place, sine
+from encoders.runs import run_loss
 from encoders.stack import Stack, States, spans
 from encoders.text import TokenEmbedding
 from encoders.tiling import Grid
@@ -133,8 +134,8 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         cache = finding.taken(self, found, question_mask)
         if marks is None:
             return cache, None
-        told = found.logits, marks, found.mask
-        loss = finding_loss(*told) + run_loss(*told)
+        loss = finding_loss(found.logits, marks, found.mask)
+        loss = loss + run_loss(found.logits, found.edges, marks, found.mask)
         return cache, loss + naming_loss(found.names, marks.gather(1, found.which))
 
     def asked(self, cache: StateCache, question: Tensor, question_mask: Tensor) -> StateCache:

@@ -50,6 +50,8 @@ class VQAModule(LightningModule):
             that neither a batch nor data.features, which keeps features on disk, changes a bit.
         reading_weight: how much naming the letters on the image counts beside answering, for a data
             set that tells where they stand (pages).
+        images_at_once: training reads so many images of a batch together, those of similar size:
+            less padding where sizes differ, the same questions a step. None: all of them.
         compile: compile the network with torch.compile (costs a minute at the start).
     """
 
@@ -66,6 +68,7 @@ class VQAModule(LightningModule):
         vit_weights: str | None = None,
         freeze_vision: bool = False,
         reading_weight: float = 0.0,
+        images_at_once: int | None = None,
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -88,6 +91,7 @@ class VQAModule(LightningModule):
         self.freeze_vision = freeze_vision
         self.named_at = 0
         self.reading_weight = reading_weight
+        self.images_at_once = images_at_once
         self.compile_network = compile
         self.model: LatteVQA | None = None
         self.reader = LetterReader(network.dim) if reading_weight else None
@@ -158,25 +162,38 @@ class VQAModule(LightningModule):
             self.named_at = _version(trunk)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        inputs = self._inputs(batch)
-        read = self._read_letters(batch, inputs)
-        self._mark(batch, inputs)
-        loss: Tensor = self.forward_loss(batch.answer, labels=batch.labels, **inputs).loss
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
-        real, padded = token_counts(batch, self.model.vision.count)  # type: ignore[union-attr]
-        self.log("train/padding", 1 - real / padded, batch_size=len(batch))
-        return loss + self.reading_weight * read
-
-    def _read_letters(self, batch: Batch, inputs: dict[str, Any]) -> Tensor | float:
-        """The loss of naming letters; the images in `inputs` become the tokens it was read from."""
-        if self.reader is None:
-            return 0.0
+        parts = batch.parts(self.images_at_once) if self.images_at_once else [batch]
+        losses = [self._losses(part) for part in parts]
+        share = [len(part) / len(batch) for part in parts]
+        means = {
+            name: torch.stack([w * each[name] for w, each in zip(share, losses, strict=True)]).sum()
+            for name in losses[0]
+        }
+        shown = ("train/loss", "train/letters")
+        for name, value in means.items():
+            self.log(name, value, prog_bar=name in shown, batch_size=len(batch))
         assert self.model is not None
-        loss, right = self.reader(self._seen(inputs), batch.letters, self.model.vision.patch)
-        self.log("train/reading", loss, batch_size=len(batch))
-        self.log("train/letters", right, prog_bar=True, batch_size=len(batch))
-        out: Tensor = loss
-        return out
+        counts = [token_counts(part, self.model.vision.count) for part in parts]
+        real, padded = map(sum, zip(*counts, strict=True))
+        self.log("train/padding", 1 - real / padded, batch_size=len(batch))
+        loss: Tensor = means["train/loss"]
+        if self.reader is not None:
+            loss = loss + self.reading_weight * means["train/reading"]
+        return loss
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss of answering; where letters are to be named, that loss and the share named
+        right."""
+        inputs = self._inputs(batch)
+        losses: dict[str, Tensor] = {}
+        if self.reader is not None:
+            assert self.model is not None
+            # The images become the tokens that letters were read from.
+            read = self.reader(self._seen(inputs), batch.letters, self.model.vision.patch)
+            losses["train/reading"], losses["train/letters"] = read
+        self._mark(batch, inputs)
+        losses["train/loss"] = self.forward_loss(batch.answer, labels=batch.labels, **inputs).loss
+        return losses
 
     def _mark(self, batch: Batch, inputs: dict[str, Any]) -> None:
         """Adds which image tokens hold the answer, of a network that is to find them."""

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from encoders.vision.sheet import ImageTokens
 from vqa import images
 from vqa.batch import Batch, collate
-from vqa.datasets import Dataset, Example, Rendered
+from vqa.datasets import Dataset, Example, Mixed, Rendered
 from vqa.features import Features, Missing, join_tokens
 
 Item = tuple[Example, Tensor | ImageTokens | Missing]
@@ -56,9 +56,12 @@ class Questions(TorchDataset[Item]):
 
     def __getitem__(self, at: At) -> Item:
         index, size = at
-        if isinstance(self.dataset, Rendered):
-            return self.dataset.render(index, size)
-        example = self.dataset[index]
+        dataset = self.dataset
+        if isinstance(dataset, Mixed):
+            dataset, index = dataset.within(index)
+        if isinstance(dataset, Rendered):
+            return dataset.render(index, size)
+        example = dataset[index]
         if self.features is not None:
             return example, self._tokens(self.features, example.image, size)
         return example, self.pixels(example.image, size)
@@ -101,14 +104,15 @@ class Sizes:
     def __init__(self, dataset: Dataset, count: int | None = None) -> None:
         """Of the first `count` questions; of all, if not given."""
         count = len(dataset) if count is None else count
-        self.rendered = isinstance(dataset, Rendered)
+        self.rendered = isinstance(dataset, (Rendered, Mixed))
         self.images = [dataset[index].image for index in range(count)]
         self.headers: dict[str, tuple[int, int]] = {}
 
     def pixels(self, size: int | None = None) -> list[int]:
         """Pixels of each question's image as `Questions` gives it at `size`.
 
-        Of pictures that are drawn at their own size it is known only that they are alike: 1.
+        Of pictures that are drawn at their own size, and of mixed data sets, which are to stand in
+        one batch, nothing is known: 1.
         """
         pixels = {path: self.of(path, size) for path in dict.fromkeys(self.images)}
         return [pixels[path] for path in self.images]

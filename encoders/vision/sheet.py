@@ -42,6 +42,12 @@ class ImageTokens(NamedTuple):
         mask = pad(self.mask, (0, room))
         return self._replace(tokens=tokens, mask=mask, places=places)
 
+    def cut(self) -> "ImageTokens":
+        """Without what is free after the longest image."""
+        tokens, mask, grids, places, pitch = self
+        width = int(mask.sum(1).max())
+        return ImageTokens(tokens[:, :width], mask[:, :width], grids, places[:, :width], pitch)
+
     def rows(self, numbers: Sequence[int]) -> "ImageTokens":
         """The images of these numbers, in this order, each as often as it is named.
 

@@ -102,6 +102,15 @@ class Rendered(Protocol):
         ...
 
 
+@runtime_checkable
+class Mixed(Protocol):
+    """A data set of several others."""
+
+    def within(self, index: int) -> tuple[Dataset, int]:
+        """The data set that question `index` is of, and its index there."""
+        ...
+
+
 def available() -> list[str]:
     """The names `create` knows, sorted: the files of this folder."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
