@@ -103,11 +103,11 @@ def test_training_in_parts_is_training(monkeypatch: pytest.MonkeyPatch) -> None:
         module = VQAModule(TINY, images_at_once=images)
         module.model = module.forward_loss = model
         logged: dict[str, float] = {}
-        monkeypatch.setattr(
-            module,
-            "log",
-            lambda name, value, **_: logged.update({name: float(torch.as_tensor(value).detach())}),
-        )  # noqa: B023
+
+        def log(name: str, value: Any, to: dict[str, float] = logged, **_: Any) -> None:
+            to[name] = float(torch.as_tensor(value).detach())
+
+        monkeypatch.setattr(module, "log", log)
         loss = module.training_step(batch, 0)
         assert float(logged["train/loss"]) == pytest.approx(loss.item())
         told.append(logged["train/padding"])

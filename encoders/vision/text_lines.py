@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
@@ -45,6 +44,8 @@ def lines_of(likely: Tensor, scale: float) -> list[Line]:
 
     `scale`: pixels of the map per pixel of the page.
     """
+    from scipy import ndimage  # half a second, which models of other images need not wait
+
     chance = likely.float().cpu().numpy()
     # A dilation by a pixel, as the detector's own post-processing: cores in pieces grow together.
     core = ndimage.binary_dilation(chance > CORE, np.ones((2, 2), bool))
