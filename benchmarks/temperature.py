@@ -39,9 +39,9 @@ def written(
     for about in of_image.values():
         items = [questions[index, None] for index in about]
         batch = collator(predictor.tokenizer)(items).to(model.device)
-        image, index = encode_alone(model.vision, batch, features)
+        image, which = encode_alone(model.vision, batch, features)
         seen = model.vision.map(image)
-        cache = model.read(seen, batch.question, batch.question_mask, index)
+        cache = model.read(seen, batch.question, batch.question_mask, which)
         answers = model.generate(cache)
         found.append((model(answers[:, :-1], cache=cache).logits.float(), answers))
         for example, row in zip(batch.examples, answers.tolist(), strict=True):
