@@ -1,7 +1,8 @@
 """Ways to tell which image tokens an answer came from; the first is the product's.
 
-Each takes a model, a picture and a batch of one question with its answer, and gives the relevance
-`[N]` of the image's tokens and these. Of a model that finds before it reads only the first holds.
+Each takes a model, an image's tokens (made without gradients) and a batch of one question with its
+answer, and gives the relevance `[N]` of the tokens that the encoder reads and these. Of a model
+that finds before it reads only the first holds.
 Attention weights are read off any mixer as the derivative of its output with respect to its values,
 in which it is linear: nothing is T x T.
 """
@@ -20,57 +21,55 @@ from vqa.model import LatteVQA
 Found = tuple[Tensor, ImageTokens]
 
 
-def gradient_weighted(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
+def gradient_weighted(model: LatteVQA, shown: ImageTokens, asked: Batch) -> Found:
     """Attention weight times derivative in the decoder."""
     with torch.inference_mode():
-        read = evidence_reading.read(model, [pixels], asked)
+        read = evidence_reading.read(model, shown, asked)
         found = evidence_reading.relevance(model, read, asked)
     return found.patches[0], read.memory
 
 
-def attention(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
+def attention(model: LatteVQA, shown: ImageTokens, asked: Batch) -> Found:
     """What the answer's words read of the memory directly, mean over layers and heads."""
-    image, _, layers = _run(model, pixels, asked)
+    image, _, layers = _run(model, shown, asked)
     answer = _answer_words(layers[0], asked)
     read = torch.stack([layer.pull(answer)[0, : image.mask.shape[1]] for layer in layers])
     return read.mean(0), image
 
 
-def decoder_rollout(model: LatteVQA, pixels: Tensor, asked: Batch, kept: float = 0.5) -> Found:
+def decoder_rollout(model: LatteVQA, shown: ImageTokens, asked: Batch, kept: float = 0.5) -> Found:
     """The same through the decoder's layers (Abnar and Zuidema, arXiv 2005.00928): of each layer
     the part `kept` is what was there, the rest what it read."""
-    image, _, layers = _run(model, pixels, asked)
+    image, _, layers = _run(model, shown, asked)
     return _through_decoder(layers, asked, kept)[0], image
 
 
-def decoder_rollout_of_reading(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
+def decoder_rollout_of_reading(model: LatteVQA, shown: ImageTokens, asked: Batch) -> Found:
     """Only what was read counts, nothing that was there."""
-    return decoder_rollout(model, pixels, asked, 0.0)
+    return decoder_rollout(model, shown, asked, 0.0)
 
 
-def rollout(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
+def rollout(model: LatteVQA, shown: ImageTokens, asked: Batch) -> Found:
     """Through the decoder's layers and the encoder's; grid convolutions count as the identity."""
-    image, encoder, layers = _run(model, pixels, asked)
+    image, encoder, layers = _run(model, shown, asked)
     weights = _through_decoder(layers, asked, 0.5)
     for layer in reversed(encoder):
         weights = (weights + layer.pull(weights)) / 2
     return weights[0], image
 
 
-def gradient(model: LatteVQA, pixels: Tensor, asked: Batch) -> Found:
+def gradient(model: LatteVQA, shown: ImageTokens, asked: Batch) -> Found:
     """Norm of the log-probability's gradient at the encoder's input, through all that follows."""
-    with torch.no_grad():
-        image = model.vision([pixels])
-    tokens = image.tokens.requires_grad_()
+    tokens = shown.tokens.clone().requires_grad_()
     loss = model(
         asked.answer,
         labels=asked.labels,
-        images=image._replace(tokens=tokens),
+        images=shown._replace(tokens=tokens),
         question=asked.question,
         question_mask=asked.question_mask,
     ).loss
     (slope,) = torch.autograd.grad(loss, tokens)
-    return slope[0].norm(dim=-1), image
+    return slope[0].norm(dim=-1), shown
 
 
 class Layer:
@@ -110,7 +109,7 @@ class Layer:
 
 
 def _run(
-    model: LatteVQA, pixels: Tensor, asked: Batch
+    model: LatteVQA, shown: ImageTokens, asked: Batch
 ) -> tuple[ImageTokens, list[Layer], list[Layer]]:
     """The sequence, and the layers of encoder and decoder after question and answer have passed."""
     if model.network.memory != "state":
@@ -118,7 +117,7 @@ def _run(
             "attention of a memory that passes through the decoder is not provided for"
         )
     with torch.no_grad():
-        image = evidence_reading.sequence(model, [pixels], asked)
+        image = evidence_reading.sequence(model, shown, asked)
     assert asked.answer is not None
     x, words = image.tokens, model._words(asked.answer, 1)
     if model.network.question == "decoder":
@@ -151,7 +150,7 @@ def _through_decoder(layers: list[Layer], asked: Batch, kept: float) -> Tensor:
     return memory
 
 
-METHODS: dict[str, Callable[[LatteVQA, Tensor, Batch], Found]] = {
+METHODS: dict[str, Callable[[LatteVQA, ImageTokens, Batch], Found]] = {
     "gradient-weighted attention": gradient_weighted,
     "gradient at the tokens": gradient,
     "attention": attention,

@@ -16,14 +16,13 @@ import torch
 import typer
 from typer import Argument, Option
 
-from encoders.vision.sheet import ImageTokens
-from vqa import datasets, images
+from vqa import datasets
 from vqa import tokenizer as tokenizers
 from vqa.dataset_options import parse_options
 from vqa.evaluation.confidence import calibration
-from vqa.features import Features, of_vision
+from vqa.features import Features, encode_alone
 from vqa.predictor import Predictor
-from vqa.questions import collator
+from vqa.questions import Questions, collator
 
 GRID = torch.logspace(-0.7, 0.7, 141).tolist()
 """Temperatures that are tried: 0.2 to 5."""
@@ -34,34 +33,21 @@ def written(
 ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[float]]:
     """Logits and tokens of the answers about each image, and the scores of all, in that order."""
     model, found, scores = predictor.model, [], []
-    of_image = defaultdict(list)
+    of_image, questions = defaultdict(list), Questions(data, features=features)
     for index in range(len(data)):
-        of_image[data[index].image].append(data[index])
-    for path, examples in of_image.items():
-        image = _tokens(predictor, path, features)
-        batch = collator(predictor.tokenizer)([(example, image) for example in examples])
+        of_image[data[index].image].append(index)
+    for about in of_image.values():
+        items = [questions[index, None] for index in about]
+        batch = collator(predictor.tokenizer)(items).to(model.device)
+        image, which = encode_alone(model.vision, batch, features)
         seen = model.vision.map(image)
-        cache = model.read(
-            seen.with_room(0), batch.question, batch.question_mask, batch.image_index
-        )
+        cache = model.read(seen, batch.question, batch.question_mask, which)
         answers = model.generate(cache)
         found.append((model(answers[:, :-1], cache=cache).logits.float(), answers))
-        for example, row in zip(examples, answers.tolist(), strict=True):
+        for example, row in zip(batch.examples, answers.tolist(), strict=True):
             said = tokenizers.decode(predictor.tokenizer, row)
             scores.append(data.score(said, example.answers))
     return found, scores
-
-
-def _tokens(predictor: Predictor, path: str, features: Features | None) -> ImageTokens:
-    key = None if features is None else features.key(path, None)
-    kept = None if features is None or key is None else features.get(key)
-    if kept is not None:
-        return kept
-    with images.open(path, images.MAX_PIXELS) as picture:
-        found: ImageTokens = predictor.model.vision.features([picture.within(None)[:, :, :]])
-    if features is not None and key is not None:
-        features.put(key, found)
-    return found
 
 
 def chances(model: Any, found: list[Any], temperature: float) -> torch.Tensor:
@@ -87,11 +73,7 @@ def main(
     """Fit the temperature, write it, and print the calibration error before and after."""
     predictor = Predictor.from_pretrained(model)
     data = datasets.create(dataset, root, split, **parse_options(option))
-    network = predictor.model.network
-    kept = None
-    if features is not None:
-        weights = of_vision(network, predictor.model.vision.trunk, "32-true")
-        kept = Features(features, weights)
+    kept = None if features is None else Features.of(predictor.model, features)
     with torch.inference_mode():
         found, scores = written(predictor, data, kept)
     right = torch.tensor(scores)

@@ -56,26 +56,27 @@ def test_rollout_is_the_product_of_matrices(
     model, pixels = make(*way).double(), noise(40, 90)
     methods = script("evidence_methods")
     with torch.no_grad():
-        image = evidence_reading.sequence(model, [pixels], ASKED)
+        shown = model.vision([pixels])
+        image = evidence_reading.sequence(model, shown, ASKED)
         of_encoder, of_decoder = matrices(model, image)
     count, total = image.mask.shape[1], len(of_decoder[0])
     weights = torch.zeros(total, dtype=torch.float64)
     weights[-3:] = 1 / 3
     direct = sum(weights @ seen for seen in of_decoder) / len(of_decoder)
-    found = methods.attention(model, pixels, ASKED)[0]
+    found = methods.attention(model, shown, ASKED)[0]
     torch.testing.assert_close(found, direct[:count], rtol=0, atol=1e-10)
     for seen in reversed(of_decoder):
         step = seen.clone()
         step[:count] = torch.eye(total)[:count]  # the memory passes through no layer
         step[count:] = (step[count:] + torch.eye(total)[count:]) / 2
         weights = weights @ step
-    decoded, shown = methods.decoder_rollout(model, pixels, ASKED)
+    decoded, read = methods.decoder_rollout(model, shown, ASKED)
     torch.testing.assert_close(decoded, weights[:count], rtol=0, atol=1e-10)
-    assert shown.grids == image.grids
+    assert read.grids == image.grids
     expected = weights[:count]
     for seen in reversed(of_encoder):
         expected = expected @ (seen + torch.eye(count)) / 2
-    found = methods.rollout(model, pixels, ASKED)[0]
+    found = methods.rollout(model, shown, ASKED)[0]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
@@ -90,21 +91,56 @@ def test_runs_on_canvas_and_on_files(
     benchmark.canvas(model, sizes="256", kinds="attribute", count=2, out=tmp_path)
     (found,) = json.loads((tmp_path / "evidence_canvas.json").read_text()).values()
     assert found["questions"] == 2 and 0 < found["chance"] < 0.7
-    assert set(found["methods"]) == set(benchmark.METHODS)
+    assert set(found["methods"]) == set(script("evidence_methods").METHODS)
     generate(Dataset(None, "test", size=256, count=4, kinds="attribute"), tmp_path / "set")
     benchmark.files(model, str(tmp_path / "set"), count=1, out=tmp_path)
     told = capsys.readouterr().out
     assert "| set test | gradient-weighted attention |" in told and "chance (1 answers)" in told
 
 
+def test_a_stopped_run_goes_on(
+    script: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is measured is not measured again, and is the same as in one go, features or none."""
+    from vqa.datasets.canvas import Dataset
+    from vqa.generate import generate
+
+    benchmark, measures = script("evidence"), script("evidence_measure")
+    model, root = str(FOLDER / "models" / "canvas"), str(tmp_path / "set")
+    generate(Dataset(None, "test", size=256, count=6, kinds="attribute"), Path(root))
+    asked: list[str] = []
+    judged = measures._judged
+
+    def watched(predictor: Any, item: Any, *words: Any) -> Any:
+        asked.append(item.example.question_id)
+        return judged(predictor, item, *words)
+
+    monkeypatch.setattr(measures, "_judged", watched)
+    benchmark.files(model, root, count=2, out=tmp_path / "once")
+    whole, lines = [*asked], tmp_path / "parts" / "evidence_files.jsonl"
+    words: dict[str, Any] = {"out": lines.parent, "features": tmp_path / "features"}
+    benchmark.files(model, root, count=1, **words)
+    first = lines.read_text(encoding="utf-8")
+    lines.write_text(f'{{"run": "of another model"}}\n{first}{{"run', encoding="utf-8")
+    asked.clear()
+    benchmark.files(model, root, count=2, **words)
+    assert len(asked) == len(whole) - first.count("\n") > 0 and set(asked) < set(whole)
+    assert lines.read_text(encoding="utf-8").startswith(first)
+    found = [tmp_path / name / "evidence_files.json" for name in ("once", "parts")]
+    once, parts = (json.loads(path.read_text(encoding="utf-8"))["set test"] for path in found)
+    assert once["questions"] == parts["questions"] == 2
+    for name, scores in once["methods"].items():
+        assert parts["methods"][name] == pytest.approx(scores, abs=1e-4)
+
+
 def test_measures_see_what_they_should(script: Callable[[str], Any]) -> None:
-    benchmark = script("evidence")
-    assert benchmark._overlap((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
-    assert benchmark._overlap((0, 0, 10, 10), (10, 0, 15, 10)) == 0
-    near = benchmark._near([(32, 32, 64, 64)], Grid(5, 5), (32, 32))
+    measures = script("evidence_measure")
+    assert measures.overlap((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
+    assert measures.overlap((0, 0, 10, 10), (10, 0, 15, 10)) == 0
+    near = measures.near([(32, 32, 64, 64)], Grid(5, 5), (32, 32))
     assert near.nonzero().tolist() == [[r, c] for r in (0, 1, 2) for c in (0, 1, 2)]
     heat = torch.zeros(25)
     heat[24] = 1
     found = locate(heat, image_of((Grid(5, 5),), 160, 160, 32), Source(160, 160, 1.0, 25))
-    assert benchmark._points(found, [(64, 64, 120, 120)], (32, 32)) == 1
-    assert benchmark._points(found, [(0, 0, 64, 64)], (32, 32)) == 0
+    assert measures.points(found, [(64, 64, 120, 120)], (32, 32)) == 1
+    assert measures.points(found, [(0, 0, 64, 64)], (32, 32)) == 0

@@ -42,6 +42,13 @@ def evaluate(
     ] = None,
     num_workers: Annotated[int, Option(min=0, help="Processes that read images.")] = 0,
     skip_bad: Annotated[bool, Option("--skip-bad", help="Leave bad rows out, and count.")] = False,
+    longest_side: Annotated[
+        int | None, Option(min=1, help="Pixels of an image's longer side; larger ones are shrunk.")
+    ] = None,
+    features: Annotated[
+        Path | None,
+        Option(help="Folder of image features that are kept for the next run, as data.features."),
+    ] = None,
     max_tokens: MaxTokens = None,
     max_memory: MaxMemory = None,
     max_seconds: MaxSeconds = None,
@@ -87,6 +94,8 @@ def evaluate(
             candidates == "choices",
             baseline,
             tuple(sorted(option or [])),
+            longest_side,
+            features,
         )
         predictor = Predictor.from_pretrained(model, device or _own_device(), _dtype(dtype), 0)
         asked = baselines.WRAPPERS[baseline](data) if baseline else data

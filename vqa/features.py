@@ -8,8 +8,9 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import torch
@@ -23,7 +24,13 @@ from encoders.vision.sheet import ImageTokens
 from vqa import fingerprint
 from vqa.config import Network
 
+if TYPE_CHECKING:
+    from vqa.batch import Batch
+    from vqa.model import LatteVQA
+
 _SETTLED = 2 * 10**9  # ns; a younger file may change again within one tick of its time stamps
+_PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
+"""Lightning's words for a model whose weights have that type."""
 _TENSORS = ("tokens", "places", "pitch")
 _BROKEN = (SafetensorError, OSError, KeyError, TypeError, ValueError)
 
@@ -58,6 +65,12 @@ class Features:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._refusal(error) from None
+
+    @staticmethod
+    def of(model: "LatteVQA", folder: str | Path) -> "Features":
+        """Those in `folder` that a training of `model` in its own dtype keeps and finds, too."""
+        precision = _PRECISIONS[model.dtype]
+        return Features(folder, of_vision(model.network, model.vision.trunk, precision))
 
     def key(self, path: str, size: int | None = None) -> str:
         """The name of what is kept of the image file `path`, shrunk to `size` pixels."""
@@ -124,8 +137,8 @@ class Features:
 
     def _refusal(self, error: OSError) -> ValueError:
         return ValueError(
-            f"features cannot be kept in {self.folder} ({error.strerror}); give data.features a "
-            "folder with room that can be written to"
+            f"features cannot be kept in {self.folder} ({error.strerror}); give a folder with room "
+            "that can be written to"
         )
 
 
@@ -138,6 +151,30 @@ def of_vision(network: Network, trunk: nn.Module, precision: str) -> str:
     words: list[Any] = [asdict(network.vision), precision]
     words += [vqa.__version__, version("timm"), fingerprint.of_weights(trunk)]
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+
+
+@torch.no_grad()
+def encode_alone(
+    vision: Any, batch: "Batch", features: Features | None = None
+) -> tuple[ImageTokens, Tensor]:
+    """The `vision.features` of the images of `batch`, and which of them each question is about.
+
+    Each image is encoded by itself, unless its tokens came with the batch; `features` keeps those
+    that are new. What was kept, and what stands in the batch besides, changes no bit.
+    """
+    parts: list[ImageTokens] = []
+    for image, key in zip_longest(batch.images, batch.keys):
+        parts.append(vision.features([image]))
+        if features is not None and key is not None:
+            features.put(key, parts[-1])
+    if batch.stored is not None:
+        parts.append(batch.stored)
+    # In the order in which questions name them: what is kept must not change sums.
+    numbers = batch.image_index.tolist()
+    order = list(dict.fromkeys(numbers))
+    row = {number: index for index, number in enumerate(order)}
+    index = torch.tensor([row[number] for number in numbers])
+    return join_tokens(parts, order), index.to(batch.image_index.device)
 
 
 def join_tokens(parts: Sequence[ImageTokens], order: Sequence[int] | None = None) -> ImageTokens:

@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import asdict
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from vqa import checkpoint
 from vqa import tokenizer as tokenizers
 from vqa.batch import IGNORE, Batch
 from vqa.config import Network
-from vqa.features import Features, join_tokens, of_vision
+from vqa.features import Features, encode_alone, of_vision
 from vqa.marking import marks_of
 from vqa.model import LatteVQA, build
 from vqa.questions import token_counts
@@ -256,30 +255,15 @@ class VQAModule(LightningModule):
         inputs: dict[str, Any] = batch.inputs()
         if not self.freeze_vision:
             return inputs
-        # In the order in which questions name them: what is kept must not change sums.
-        order = list(dict.fromkeys(batch.image_index.tolist()))
-        image = join_tokens(self._encoded(batch), order)
-        row = {number: index for index, number in enumerate(order)}
-        index = torch.tensor([row[number] for number in batch.image_index.tolist()])
-        inputs["image_index"] = index.to(batch.image_index.device)
-        inputs["images"] = self.model.vision.map(image)
-        return inputs
-
-    @torch.no_grad()
-    def _encoded(self, batch: Batch) -> list[ImageTokens]:
-        """Features of all images, by number; those that were missing are kept."""
-        assert self.model is not None
-        features, parts = self._features(), []
+        features = self._features()
         if features is not None and _version(self.model.vision.trunk) != self.named_at:
             raise ValueError(
                 f"the weights of the frozen image encoder changed under the features in "
                 f"{features.folder}; leave data.features out for this training"
             )
-        for image, key in zip_longest(batch.images, batch.keys):
-            parts.append(self.model.vision.features([image]))
-            if features is not None and key is not None:
-                features.put(key, parts[-1])
-        return parts if batch.stored is None else [*parts, batch.stored]
+        image, inputs["image_index"] = encode_alone(self.model.vision, batch, features)
+        inputs["images"] = self.model.vision.map(image)
+        return inputs
 
     def _features(self) -> Features | None:
         return getattr(self.trainer.datamodule, "features", None)  # type: ignore[attr-defined]

@@ -29,6 +29,7 @@ from vqa.encoded import Encoded, Source
 from vqa.encodings import Encodings
 from vqa.evidence import Evidence, locate
 from vqa.evidence_reading import Read
+from vqa.features import Features, encode_alone
 from vqa.images import ImageSource, Picture
 from vqa.model import Encoding, LatteVQA
 from vqa.search import Candidate
@@ -223,15 +224,22 @@ class Predictor:
         start: float | None = None,
         sources: Sequence[Source] | None = None,
         candidates: Sequence[Sequence[str]] | None = None,
+        features: Features | None = None,
     ) -> list[Answer]:
         """Answers to a collated batch; seconds count from `start` (`time.perf_counter`).
 
         `sources`: what its images are, where they are not read whole. `candidates`: the answers
-        that each question may have (`search.rank`), written freely if not given.
+        that each question may have (`search.rank`), written freely if not given. `features`: where
+        new ones of the batch's images are kept; each image is then encoded by itself.
         """
         start = time.perf_counter() if start is None else start
         batch = batch.to(self.model.device)
-        read = self.model.read(batch.images, *self._asked(batch), batch.image_index)
+        seen: list[Any] | ImageTokens = batch.images
+        index = batch.image_index
+        if features is not None:
+            image, index = encode_alone(self.model.vision, batch, features)
+            seen = self.model.vision.map(image)
+        read = self.model.read(seen, *self._asked(batch), index)
         if candidates is None:
             found = search.search(self.model, self.tokenizer, read, top_k)
         else:

@@ -20,6 +20,7 @@ def identity(
     model = predictor.model
     words = asdict(settings)
     candidates = words.pop("candidates")
+    words["features"] = settings.features is not None  # wherever they are
     return {
         "weights": predictor.weights,
         "network": digest(asdict(model.network)),

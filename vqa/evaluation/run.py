@@ -15,7 +15,7 @@ from typing import Any
 import torch.distributed as dist
 from tqdm import tqdm
 
-from vqa import memory
+from vqa import images, memory
 from vqa.batch import Batch
 from vqa.datasets import Dataset, Example
 from vqa.encoded import Source
@@ -24,9 +24,10 @@ from vqa.evaluation.identity import identity
 from vqa.evaluation.journal import Journal, Row
 from vqa.evaluation.results import finish, row_of
 from vqa.evaluation.settings import Settings
+from vqa.features import Features
 from vqa.loader import Loader
 from vqa.predictor import Predictor, check_top_k
-from vqa.questions import At, Questions, Sizes, collator, token_counts
+from vqa.questions import At, Questions, Sizes, collator
 
 USUAL = Settings()
 
@@ -57,7 +58,7 @@ def evaluate(
     _wait(world)
     answering = _Answering(predictor, dataset, examples, settings)
     done = journal.rows()
-    todo = [batch for batch in answering.batches() if not _answered(batch, examples, done)]
+    todo = [batch for batch in answering.batches if not _answered(batch, examples, done)]
     journal.open()
     _wait(world)  # nobody writes while another reads what is done
     cost = answering.answer(todo[rank::world], journal, num_workers, done)
@@ -83,12 +84,20 @@ class _Answering:
         self.examples = examples
         self.settings = settings
         self.read = Sizes(dataset, len(examples))
-
-    def batches(self) -> list[list[At]]:
-        words = self.settings
-        return batches(
-            self.predictor, self.examples, self.read, words.together, words.budget, words.top_k
+        self.features: Features | None = None
+        if settings.features is not None:
+            self.features = Features.of(predictor.model, settings.features)
+        self.batches = batches(
+            predictor,
+            examples,
+            self.read,
+            settings.together,
+            settings.budget,
+            settings.top_k,
+            settings.longest_side,
         )
+        ats = [at for batch in self.batches for at in batch]
+        self.size = {examples[index].image: size for index, size in ats}
 
     def answer(
         self,
@@ -120,7 +129,7 @@ class _Answering:
 
     def _loaded(self, todo: list[list[At]], num_workers: int) -> Iterator[Batch]:
         yield from Loader(
-            Questions(self.dataset, cache_mb=512),
+            Questions(self.dataset, cache_mb=512, features=self.features),
             todo,
             collator(self.predictor.tokenizer),
             num_workers,
@@ -128,11 +137,12 @@ class _Answering:
 
     def _rows(self, batch: Batch) -> list[Row]:
         words = self.settings
+        sources, candidates = self._sources(batch), self._candidates(batch)
         answers = self.predictor.answer(
-            batch, words.top_k, sources=self._sources(batch), candidates=self._candidates(batch)
+            batch, words.top_k, None, sources, candidates, self.features
         )
-        real, padded = token_counts(batch, self.predictor.model.vision.count)
-        padding = round((padded - real) / len(batch), 3)  # each question its part
+        lengths = [sources[image].tokens for image in batch.image_index.tolist()]
+        padding = round(max(lengths) - sum(lengths) / len(batch), 3)  # each question its part
         return [
             row_of(self.dataset, example, answer.answer, answer.score)
             | {name: getattr(answer, name) for name in ("width", "height", "scale", "tokens")}
@@ -148,15 +158,17 @@ class _Answering:
 
     def _sources(self, batch: Batch) -> list[Source]:
         """Which images the batch holds, at which share of their sides."""
-        index = batch.image_index.tolist()
-        paths = dict(zip(index, (example.image for example in batch.examples), strict=True))
-        sources = []
-        for number, image in enumerate(batch.images):
-            shape = tuple(image.shape)
-            drawn = self.read.rendered
-            width, height = (shape[2], shape[1]) if drawn else self.read.sizes()[paths[number]]
-            sources.append(self.predictor.source((3, height, width), shape))
-        return sources
+        numbers = batch.image_index.tolist()
+        paths = dict(zip(numbers, (example.image for example in batch.examples), strict=True))
+        return [self._source(paths[number], number, batch) for number in range(len(paths))]
+
+    def _source(self, path: str, number: int, batch: Batch) -> Source:
+        if self.read.rendered:
+            shape = tuple(batch.images[number].shape)
+            return self.predictor.source(shape, shape)
+        width, height = self.read.sizes()[path]
+        read = images.shrunk_size(height, width, self.size[path])
+        return self.predictor.source((3, height, width), (3, *read))
 
 
 def _answered(batch: list[At], examples: Sequence[Example], done: dict[int | str, Row]) -> bool:

@@ -1,6 +1,7 @@
 """What the answers of an evaluation depend on, besides model and questions."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from vqa.budget import Budget
 
@@ -13,7 +14,9 @@ class Settings:
     `choices`: those that each question brings along; without either the answer is written freely.
     `baseline` and `options` of the data set: told by whoever made it; they may decide its score.
     Each image is read at the largest scale that `budget` allows; a limit of memory or seconds is
-    one of a question, and has them answered one by one.
+    one of a question, and has them answered one by one. `longest_side`: pixels that the longer side
+    of an image keeps at most. `features`: folder in which the image encoder's tokens are kept
+    (vqa/features.py); each image is then encoded by itself, which may end in other last bits.
     """
 
     batch_size: int = 64
@@ -24,6 +27,8 @@ class Settings:
     choices: bool = False
     baseline: str | None = None
     options: tuple[str, ...] = ()
+    longest_side: int | None = None
+    features: Path | None = None
 
     @property
     def together(self) -> int:
