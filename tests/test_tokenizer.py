@@ -57,6 +57,15 @@ def test_a_word_is_the_same_token_alone_and_in_a_sentence(
     assert red in numbers(tokenizer, "is there a red square?")
 
 
+def test_small_letters_only() -> None:
+    mixed, small = (train([*WORDS, "Yes", "NO"], 300, lowercase=way) for way in (False, True))
+    assert numbers(mixed, "Yes") != numbers(mixed, "yes")
+    assert numbers(small, "Yes") == numbers(small, "yes") == numbers(small, "YES")
+    assert decode(small, numbers(small, "Is there a RED Square?")) == "is there a red square?"
+    again = tokenizers.from_json(small.backend_tokenizer.to_str())
+    assert numbers(again, "Yes") == numbers(small, "yes")
+
+
 def test_training_depends_on_the_texts_only() -> None:
     one, other = train(WORDS, 290), train([*reversed(WORDS), WORDS[0], "no"], 290)
     assert one.backend_tokenizer.to_str() == other.backend_tokenizer.to_str()

@@ -214,6 +214,17 @@ def test_a_position_table_of_another_tile_is_resampled(tmp_path: Path) -> None:
     assert torch.equal(encoder.vit.norm.weight, donor.vit.norm.weight)
 
 
+def test_the_first_blocks_of_a_deeper_vit(tmp_path: Path) -> None:
+    donor = make("absolute", vit_args={**ARGS, "depth": 12})
+    save_file(donor.vit.state_dict(), tmp_path / "vit.safetensors")
+    encoder = make("absolute", vit_args={**ARGS, "depth": 2})
+    nn.init.normal_(encoder.vit.patch_embed.proj.weight)
+    encoder.load_vit(str(tmp_path / "vit.safetensors"))
+    assert len(encoder.vit.blocks) == 2
+    for name, weight in encoder.vit.state_dict().items():
+        assert torch.equal(weight, donor.vit.state_dict()[name]), name
+
+
 @pytest.mark.parametrize("what", ("missing", "foreign", "corrupt"))
 def test_pretrained_weights_that_do_not_fit_are_refused(what: str, tmp_path: Path) -> None:
     path = tmp_path / "vit.safetensors"

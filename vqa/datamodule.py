@@ -52,6 +52,8 @@ class VQAData(LightningDataModule):
             image. Other weights, tile or size, or a changed image file, make new ones; old files
             stay until you delete the folder. Drawn pictures are not kept.
         vocabulary: most tokens of the tokenizer trained on the questions and answers.
+        lowercase: that tokenizer reads and writes small letters only, for few questions and a
+            metric that does not tell "Yes" from "yes".
         tokenizer: folder of a Hugging Face tokenizer to use instead.
         predict_split: the split that `vqa predict` answers.
         skip_bad: leave bad rows out, and count them, where the default is to stop at the first.
@@ -75,6 +77,7 @@ class VQAData(LightningDataModule):
         cache_mb: int = 512,
         features: str | None = None,
         vocabulary: int = 1024,
+        lowercase: bool = False,
         tokenizer: str | None = None,
         predict_split: str = "test",
         skip_bad: bool = False,
@@ -113,7 +116,9 @@ class VQAData(LightningDataModule):
         self.train_loader: ResumableLoader | None = None
         self.open: dict[str, datasets.Dataset] = {}
         self.tokenizer = (
-            tokenizers.load(tokenizer) if tokenizer else tokenizers.train(self._texts(), vocabulary)
+            tokenizers.load(tokenizer)
+            if tokenizer
+            else tokenizers.train(self._texts(), vocabulary, lowercase)
         )
 
     def questions(self, split: str) -> datasets.Dataset:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -12,15 +12,20 @@ BYTES = 256 + len(SPECIAL)
 """Tokens of a vocabulary of letters alone."""
 
 
-def train(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedTokenizerFast:
+def train(
+    texts: Iterable[str], vocabulary: int = 1024, lowercase: bool = False
+) -> PreTrainedTokenizerFast:
     """A byte-level BPE of at most `vocabulary` tokens; every text can be written with it.
 
     A space is put before each text, so that a word is the same token alone and inside a sentence.
+    With `lowercase`, texts are read and written in small letters.
     With `vocabulary` at most BYTES every token is a byte, and no text is asked for.
     """
     if vocabulary <= BYTES:
         texts = ()
     tokenizer = Tokenizer(models.BPE())
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

@@ -73,8 +73,8 @@ class Encoder(nn.Module):
     def load_vit(self, weights: str) -> None:
         """Pretrained weights into the ViT: a file with timm's key names, or "pretrained": timm's.
 
-        Position tables of another grid are resampled by timm. Raises ValueError where they do not
-        fit.
+        Position tables of another grid are resampled by timm, and of a deeper ViT's weights the
+        first blocks are taken. Raises ValueError where they do not fit.
         """
         if self.conv_stem:
             raise ValueError("a pretrained ViT embeds its own patches: set conv_stem to false")
