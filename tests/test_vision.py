@@ -214,10 +214,13 @@ def test_a_position_table_of_another_tile_is_resampled(tmp_path: Path) -> None:
     assert torch.equal(encoder.vit.norm.weight, donor.vit.norm.weight)
 
 
-def test_the_first_blocks_of_a_deeper_vit(tmp_path: Path) -> None:
-    donor = make("absolute", vit_args={**ARGS, "depth": 12})
+@pytest.mark.parametrize("vit", ("vit_tiny_patch16_224", "vit_small_patch14_dinov2"))
+def test_the_first_blocks_of_a_deeper_vit(vit: str, tmp_path: Path) -> None:
+    """With a classifier in timm's words, which is left out, and without."""
+    words = {"vit": vit, "tile": 112}
+    donor = make("absolute", **words, vit_args={**ARGS, "depth": 12})
     save_file(donor.vit.state_dict(), tmp_path / "vit.safetensors")
-    encoder = make("absolute", vit_args={**ARGS, "depth": 2})
+    encoder = make("absolute", **words, vit_args={**ARGS, "depth": 2})
     nn.init.normal_(encoder.vit.patch_embed.proj.weight)
     encoder.load_vit(str(tmp_path / "vit.safetensors"))
     assert len(encoder.vit.blocks) == 2

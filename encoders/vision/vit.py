@@ -73,14 +73,25 @@ class Encoder(nn.Module):
     def load_vit(self, weights: str) -> None:
         """Pretrained weights into the ViT: a file with timm's key names, or "pretrained": timm's.
 
-        Position tables of another grid are resampled by timm, and of a deeper ViT's weights the
-        first blocks are taken. Raises ValueError where they do not fit.
+        Position tables of another grid are resampled by timm; of weights for the whole `vit`, where
+        this one has a smaller `depth`, the first blocks are taken. Raises ValueError where they do
+        not fit.
         """
         if self.conv_stem:
             raise ValueError("a pretrained ViT embeds its own patches: set conv_stem to false")
         overlay = {} if weights == "pretrained" else {"file": weights}
-        donor = _create({**self.recipe, "pretrained": True, "pretrained_cfg_overlay": overlay})
-        self.vit.load_state_dict(donor.state_dict())
+        words = {**self.recipe, "pretrained": True, "pretrained_cfg_overlay": overlay}
+        own = self.vit.state_dict().keys()
+        try:
+            theirs = _create(words).state_dict()
+        except ValueError:
+            if "depth" not in words:
+                raise
+            del words["depth"]
+            theirs = _create(words).state_dict()
+            if not own <= theirs.keys():
+                raise
+        self.vit.load_state_dict({name: theirs[name] for name in own})
 
     def count(self, height: int, width: int) -> int:
         """How many tokens an image of `height x width` pixels becomes."""
