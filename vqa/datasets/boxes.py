@@ -1,0 +1,91 @@
+"""Generated pictures of three boxes with coloured objects in them, as those of NLVR (v1).
+
+Counting questions ("How many blue squares are there in total?") and statements that are true or
+false, with exact answers; pictures of 400 x 100 px, which have no other size. Nothing is read from
+files: every question and pixel is a function of (seed, split, index). Metric: exact match.
+"""
+
+import random
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vqa.boxes import counts, drawing, statements
+from vqa.boxes import scene as scenes
+from vqa.boxes.scene import Scene
+from vqa.datasets import DataError, Example
+from vqa.datasets._generated import check_options, chosen
+from vqa.metrics import exact_match
+
+COUNTS = {"train": 96_000, "val": 1_600, "test": 1_600}
+KINDS = ("count", "statement")
+
+
+class Dataset:
+    """One split, `count` questions long, of which `questions` that follow each other are about the
+    same picture.
+
+    `kinds`, a list or one string with commas: count, statement; they follow each other.
+    `root` and `skip_bad` mean nothing here. Raises DataError.
+    """
+
+    splits = tuple(COUNTS)
+
+    def __init__(
+        self,
+        root: str | None,
+        split: str,
+        skip_bad: bool = False,
+        *,
+        kinds: Sequence[str] | str | None = None,
+        questions: int = 8,
+        count: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        check_options("boxes", split, COUNTS, count, questions=questions, seed=seed)
+        if questions < 1:
+            raise DataError(f"questions cannot be {questions}; ask at least 1 about a picture")
+        self.skipped: list[str] = []
+        self.split = split
+        self.seed = seed
+        self.kinds = chosen("boxes", "kind", kinds, KINDS)
+        self.together = questions
+        self.count = COUNTS[split] if count is None else count
+        self._latest: tuple[int, Scene] | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Example:
+        """The question and its answer; `image` is a name, not a file."""
+        scene, kind = self.scene(index), self.kinds[index % len(self.kinds)]
+        rng = random.Random(f"boxes/{self.seed}/{self.split}/question/{index}")
+        if kind == "count":
+            question, answer = counts.ask(scene, rng)
+        else:
+            question, answer = statements.state(scene, rng, rng.random() < 0.5)
+        picture = index // self.together
+        name = f"boxes:{self.split}:{picture}"
+        return Example(f"boxes-{self.split}-{index}", name, question, (answer,), kind)
+
+    def render(self, index: int, size: int | None = None) -> tuple[Example, Tensor]:
+        """Example `index` with its picture, uint8 `[3, 100, 400]`. Raises DataError."""
+        if size not in (None, scenes.WIDTH):
+            raise DataError(f"boxes are drawn {scenes.WIDTH} px wide, not {size}; leave sizes out")
+        return self[index], torch.from_numpy(drawing.draw(self.scene(index)))
+
+    def scene(self, index: int) -> Scene:
+        """What the picture of example `index` shows."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"boxes has {self.count} examples; there is no number {index}")
+        picture = index // self.together
+        # The questions about a picture follow each other, and laying it out takes longest.
+        if self._latest is None or self._latest[0] != picture:
+            rng = random.Random(f"boxes/{self.seed}/{self.split}/{picture}")
+            self._latest = picture, scenes.draw(rng)
+        return self._latest[1]
+
+    def score(self, prediction: str, answers: Sequence[str]) -> float:
+        """Exact match with the one answer."""
+        return exact_match(prediction, answers)
