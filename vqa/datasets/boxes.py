@@ -7,6 +7,7 @@ files: every question and pixel is a function of (seed, split, index). Metric: e
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,6 +21,15 @@ from vqa.metrics import exact_match
 
 COUNTS = {"train": 96_000, "val": 1_600, "test": 1_600}
 KINDS = ("count", "statement")
+
+
+@dataclass(slots=True)
+class _Picture:
+    """The picture looked at last: the questions about it follow each other."""
+
+    number: int
+    scene: Scene
+    pixels: Tensor | None = None
 
 
 class Dataset:
@@ -52,7 +62,7 @@ class Dataset:
         self.kinds = chosen("boxes", "kind", kinds, KINDS)
         self.together = questions
         self.count = COUNTS[split] if count is None else count
-        self._latest: tuple[int, Scene] | None = None
+        self._latest: _Picture | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -73,18 +83,23 @@ class Dataset:
         """Example `index` with its picture, uint8 `[3, 100, 400]`. Raises DataError."""
         if size not in (None, scenes.WIDTH):
             raise DataError(f"boxes are drawn {scenes.WIDTH} px wide, not {size}; leave sizes out")
-        return self[index], torch.from_numpy(drawing.draw(self.scene(index)))
+        latest = self._picture(index)
+        if latest.pixels is None:
+            latest.pixels = torch.from_numpy(drawing.draw(latest.scene))
+        return self[index], latest.pixels
 
     def scene(self, index: int) -> Scene:
         """What the picture of example `index` shows."""
+        return self._picture(index).scene
+
+    def _picture(self, index: int) -> _Picture:
         if not 0 <= index < self.count:
             raise IndexError(f"boxes has {self.count} examples; there is no number {index}")
-        picture = index // self.together
-        # The questions about a picture follow each other, and laying it out takes longest.
-        if self._latest is None or self._latest[0] != picture:
-            rng = random.Random(f"boxes/{self.seed}/{self.split}/{picture}")
-            self._latest = picture, scenes.draw(rng)
-        return self._latest[1]
+        number = index // self.together
+        if self._latest is None or self._latest.number != number:
+            rng = random.Random(f"boxes/{self.seed}/{self.split}/{number}")
+            self._latest = _Picture(number, scenes.draw(rng))
+        return self._latest
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """Exact match with the one answer."""
