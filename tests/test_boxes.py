@@ -71,7 +71,7 @@ def test_objects_stay_in_their_box_and_apart() -> None:
 
 def test_statements_about_towers_mean_what_they_say() -> None:
     scene = Scene(True, (tower("black", "blue"), tower("yellow"), tower("blue", "blue", "black")))
-    told = said(scene, 20_000)
+    told = said(scene, 6_000)
     expected = {
         "there is a tower with a blue block over a black block": "true",
         "there is a tower with a yellow block over a black block": "false",
@@ -87,7 +87,7 @@ def test_statements_about_towers_mean_what_they_say() -> None:
         "all towers have different height": "true",
     }
     known = {words: told[words] for words in expected if words in told}
-    assert len(known) > 6
+    assert len(known) > 4
     assert known == {words: expected[words] for words in known}
 
 
@@ -100,7 +100,7 @@ def test_statements_about_scattered_objects_mean_what_they_say() -> None:
             (Thing("yellow", "circle", 20, 30, 30), Thing("black", "circle", 20, 60, 60)),
         ),
     )
-    told = said(scene, 40_000)
+    told = said(scene, 12_000)
     expected = {
         "there is a black circle touching the edge": "true",
         "there is a yellow circle touching the edge": "false",
@@ -115,7 +115,7 @@ def test_statements_about_scattered_objects_mean_what_they_say() -> None:
         "each box has exactly two items": "false",
     }
     known = {words: told[words] for words in expected if words in told}
-    assert len(known) > 5
+    assert len(known) > 3
     assert known == {words: expected[words] for words in known}
 
 
@@ -131,7 +131,7 @@ def test_a_statement_never_changes_its_truth() -> None:
     for _ in range(6):
         told: dict[str, str] = {}
         scene = draw(rng)
-        for _ in range(1_500):
+        for _ in range(400):
             words, truth = statements.state(scene, rng, rng.random() < 0.5)
             assert told.setdefault(words.lower().rstrip("."), truth) == truth
 
