@@ -23,7 +23,9 @@ def draw(scene: Scene) -> np.ndarray:
         for thing in box:
             x, y = left + thing.x, thing.y
             part = image[y : y + thing.size, x : x + thing.size]
-            part += _cover(thing.shape, thing.size) * (np.float32(PAINT[thing.color]) - part)
+            part += _cover(thing.shape, thing.size) * (
+                np.array(PAINT[thing.color], np.float32) - part
+            )
     return np.ascontiguousarray(image.round().astype(np.uint8).transpose(2, 0, 1))
 
 
