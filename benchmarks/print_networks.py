@@ -27,7 +27,6 @@ class Graph:
         from onnx import numpy_helper
 
         model = onnx.load(str(path))
-        self.path = path
         self.metadata = {each.key: each.value for each in model.metadata_props}
         tensors = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
         same = {

@@ -230,8 +230,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         """Logits `[B, T, vocabulary]` of the token after each of the answer tokens `input_ids`
         `[B, T]`.
 
-        They continue `cache`, or what is read of `images` and `question` now. With
-        `labels`
+        They continue `cache`, or what is read of `images` and `question` now. With `labels`
         `[B, T]` (IGNORE = left out) the mean cross-entropy is in `loss`; with `marks` int `[B, N]`
         of the image tokens (encoders/finder.py), of a network that finds, that of finding too.
         """

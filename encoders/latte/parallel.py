@@ -146,6 +146,12 @@ class _Merge(torch.autograd.Function):
         return share.unsqueeze(-1) * du, share * (((u - merged) * du).sum(-1) + dz), None
 
 
+# torch 2.14 renamed both and warns of the older names, which are all that 2.11 to 2.13 have.
+_NEW = hasattr(dist, "all_gather_single")
+ALL_GATHER = "all_gather_single" if _NEW else "all_gather_into_tensor"
+REDUCE_SCATTER = "reduce_scatter_single" if _NEW else "reduce_scatter_tensor"
+
+
 class _Gather(torch.autograd.Function):
     """All ranks' tensors [B, ..] as [ranks, B, ..]; backward, the sum of what all ask of one."""
 
@@ -154,12 +160,13 @@ class _Gather(torch.autograd.Function):
         ctx.group = group
         ranks = dist.get_world_size(group)
         every = own.new_empty(ranks * own.shape[0], *own.shape[1:])
-        dist.all_gather_into_tensor(every, own, group=group)
+        getattr(dist, ALL_GATHER)(every, own, group=group)
         return every.unflatten(0, (ranks, -1))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, asked: Tensor) -> tuple[Tensor, None]:
         own = torch.empty_like(asked[0])
-        dist.reduce_scatter_tensor(own, asked.flatten(0, 1).contiguous(), group=ctx.group)
+        every = asked.flatten(0, 1).contiguous()
+        getattr(dist, REDUCE_SCATTER)(own, every, group=ctx.group)
         return own, None

@@ -178,7 +178,7 @@ class Encoder(nn.Module):
                 features, logits = self.trunk.reader(torch.stack(shown).to(page.dtype))
                 for number, *read in zip(part, features, logits, strict=True):
                     found[number] = self._letters(lines[number], usual, *read)
-        return [found[number] for number in range(len(lines)) if len(found[number].which)]
+        return [found[number] for number in range(len(lines)) if found[number].which]
 
     def _letters(self, line: Line, usual: float, features: Tensor, logits: Tensor) -> Letters:
         """The letters of one line: of each run of columns that show the same, the surest."""

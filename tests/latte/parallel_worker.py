@@ -196,23 +196,23 @@ def stack(causal: bool, parts: tuple[int, ...], rank: int | None = None) -> tupl
 def traffic() -> Iterator[list[Tensor]]:
     """What this process hands to collectives."""
     sent: list[Tensor] = []
-    plain = {name: getattr(dist, name) for name in ("all_reduce", "all_gather_into_tensor")}
-    plain["reduce_scatter_tensor"] = dist.reduce_scatter_tensor
+    names = ("all_reduce", parallel.ALL_GATHER, parallel.REDUCE_SCATTER)
+    plain = {name: getattr(dist, name) for name in names}
 
     def all_reduce(tensor: Tensor, *args: Any, **words: Any) -> None:
         sent.append(tensor.clone())
         plain["all_reduce"](tensor, *args, **words)
 
-    def all_gather_into_tensor(every: Tensor, own: Tensor, **words: Any) -> None:
+    def all_gather(every: Tensor, own: Tensor, **words: Any) -> None:
         sent.append(own)
-        plain["all_gather_into_tensor"](every, own, **words)
+        plain[parallel.ALL_GATHER](every, own, **words)
 
-    def reduce_scatter_tensor(own: Tensor, every: Tensor, **words: Any) -> None:
+    def reduce_scatter(own: Tensor, every: Tensor, **words: Any) -> None:
         sent.append(every)
-        plain["reduce_scatter_tensor"](own, every, **words)
+        plain[parallel.REDUCE_SCATTER](own, every, **words)
 
-    for double in (all_reduce, all_gather_into_tensor, reduce_scatter_tensor):
-        setattr(dist, double.__name__, double)
+    for name, double in zip(names, (all_reduce, all_gather, reduce_scatter), strict=True):
+        setattr(dist, name, double)
     try:
         yield sent
     finally:
