@@ -122,18 +122,48 @@ def test_statements_about_scattered_objects_mean_what_they_say() -> None:
 def said(scene: Scene, number: int) -> dict[str, str]:
     """What is said of `scene` in so many statements, plainly written, and whether it is true."""
     rng = random.Random(0)
-    pairs = [statements.state(scene, rng, rng.random() < 0.5) for _ in range(number)]
-    return {words[0].lower() + words[1:].rstrip("."): truth for words, truth in pairs}
+    claims = [statements.state(scene, rng, rng.random() < 0.5) for _ in range(number)]
+    told = {True: "true", False: "false"}
+    return {
+        claim.words[0].lower() + claim.words[1:].rstrip("."): told[claim.holds] for claim in claims
+    }
 
 
 def test_a_statement_never_changes_its_truth() -> None:
     rng = random.Random(1)
     for _ in range(6):
-        told: dict[str, str] = {}
+        told: dict[str, bool] = {}
         scene = draw(rng)
         for _ in range(400):
-            words, truth = statements.state(scene, rng, rng.random() < 0.5)
+            words, truth, _ = statements.state(scene, rng, rng.random() < 0.5)
             assert told.setdefault(words.lower().rstrip("."), truth) == truth
+
+
+def test_evidence_is_around_what_is_counted() -> None:
+    """Of counts each thing, of statements things or whole boxes; as many as `count` says."""
+    data = boxes(count=400)
+    whole = 0
+    for index in range(len(data)):
+        example, scene = data[index], data.scene(index)
+        if example.meta is None:
+            assert example.answer_type == "statement" and not example.evidence
+            continue
+        assert len(set(example.evidence)) == len(example.evidence) == example.meta["count"]
+        if example.answer_type == "count":
+            assert example.answers == (str(example.meta["count"]),)
+        areas = {
+            tuple(round(x * side) for x, side in zip(region, (400, 100) * 2, strict=True))
+            for region in example.evidence
+        }
+        things, all_boxes = scene.things_that(lambda _: True), scene.boxes_that(lambda _: True)
+        assert areas <= set(things) or areas <= set(all_boxes)
+        whole += bool(areas) and areas <= set(all_boxes)
+        if example.answer_type == "count":
+            picture = data.render(index)[1]
+            for left, top, right, bottom in areas:
+                middle = picture[:, (top + bottom) // 2, (left + right) // 2].tolist()
+                assert tuple(middle) == PAINT[example.question.split()[2]]
+    assert whole > 40
 
 
 def test_half_of_the_statements_are_true() -> None:

@@ -6,6 +6,7 @@ and touch an edge of their box as often as not, the right and the lower one most
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 SIDE = 100
@@ -57,6 +58,8 @@ class Thing:
         )
 
 
+Area = tuple[int, int, int, int]
+"""Left, top, right and bottom in the picture, in pixels."""
 Box = tuple[Thing, ...]
 """The objects of a box; of a tower from the ground up."""
 
@@ -72,6 +75,20 @@ class Scene:
     def things(self) -> tuple[Thing, ...]:
         """The objects of all boxes."""
         return tuple(thing for box in self.boxes for thing in box)
+
+    def boxes_that(self, holds: Callable[[Box], bool]) -> tuple[Area, ...]:
+        """Where the boxes are of which it holds."""
+        lefts = [n * (SIDE + GAP) for n, box in enumerate(self.boxes) if holds(box)]
+        return tuple((left, 0, left + SIDE, SIDE) for left in lefts)
+
+    def things_that(self, fits: Callable[[Thing], bool]) -> tuple[Area, ...]:
+        """Where the things are that fit."""
+        return tuple(
+            (left + thing.x, thing.y, left + thing.x + thing.size, thing.y + thing.size)
+            for left, box in zip(range(0, WIDTH, SIDE + GAP), self.boxes, strict=True)
+            for thing in box
+            if fits(thing)
+        )
 
 
 def draw(rng: random.Random) -> Scene:

@@ -8,8 +8,9 @@ and a block "over" another stands right on it.
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from vqa.boxes.scene import COLORS, SHAPES, Box, Scene, Thing
+from vqa.boxes.scene import COLORS, SHAPES, Area, Box, Scene, Thing
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
@@ -34,8 +35,13 @@ class Amount:
         return self.least <= number <= self.most
 
 
-Claim = tuple[str, bool]
-"""What is said of a scene, and whether it is true."""
+class Claim(NamedTuple):
+    """What is said of a scene, whether it is true, and where the things, towers or boxes are whose
+    number makes it so; None where it is not a matter of one number."""
+
+    words: str
+    holds: bool
+    about: tuple[Area, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +52,13 @@ class Trait:
     holds: Callable[[Box], bool]
 
 
-def state(scene: Scene, rng: random.Random, truth: bool) -> tuple[str, str]:
-    """A statement about `scene`, and "true" or "false": as `truth` wants it, if one is found."""
+def state(scene: Scene, rng: random.Random, truth: bool) -> Claim:
+    """A statement about `scene`: true or false as `truth` wants it, if one is found."""
     for _ in range(_TRIES):
-        words, holds = rng.choices(*_KINDS[scene.towers])[0](scene, rng)
-        if holds == truth:
+        claim = rng.choices(*_KINDS[scene.towers])[0](scene, rng)
+        if claim.holds == truth:
             break
-    return _written(words, rng), "true" if holds else "false"
+    return claim._replace(words=_written(claim.words, rng))
 
 
 def _written(words: str, rng: random.Random) -> str:
@@ -92,8 +98,8 @@ def _plural(noun: str) -> str:
     return f"{noun}es" if noun.endswith("box") else f"{noun}s"
 
 
-def _there_is(number: int, amount: Amount, noun: str, rest: str = "") -> Claim:
-    return _there(amount, noun, rest), amount.holds(number)
+def _there_is(found: tuple[Area, ...], amount: Amount, noun: str, rest: str = "") -> Claim:
+    return Claim(_there(amount, noun, rest), amount.holds(len(found)), found)
 
 
 # Towers
@@ -238,8 +244,8 @@ def _with(rng: random.Random) -> str:
 
 def _towers(scene: Scene, rng: random.Random) -> Claim:
     amount, trait = _amount(rng), _tower_trait(rng)
-    number = sum(trait.holds(box) for box in scene.boxes)
-    return _there_is(number, amount, "tower", f"{_with(rng)} {trait.words}")
+    found = scene.boxes_that(trait.holds)
+    return _there_is(found, amount, "tower", f"{_with(rng)} {trait.words}")
 
 
 def _block_as(scene: Scene, rng: random.Random) -> Claim:
@@ -248,10 +254,11 @@ def _block_as(scene: Scene, rng: random.Random) -> Claim:
     if rng.random() < 0.5:
         height = _height(rng)
         words += f" with {height.words}"
-    number = sum(
-        box[index].color == color and (height is None or height.holds(box)) for box in scene.boxes
+    ends = [box[index] for box in scene.boxes if height is None or height.holds(box)]
+    found = scene.things_that(
+        lambda thing: thing.color == color and any(thing is end for end in ends)
     )
-    return _there_is(number, amount, f"{color} block", words)
+    return _there_is(found, amount, f"{color} block", words)
 
 
 def _block_on(scene: Scene, rng: random.Random) -> Claim:
@@ -259,18 +266,18 @@ def _block_on(scene: Scene, rng: random.Random) -> Claim:
     denied = rng.random() < 0.2
     before = rng.choice(("there is", "there is at least one"))
     words = trait.words if before == "there is" else trait.words.removeprefix("a ")
-    found = any(trait.holds(box) for box in scene.boxes)
+    found = scene.boxes_that(trait.holds)
     if denied:
-        return f"there is no {trait.words.removeprefix('a ')}", not found
-    return f"{before} {words}", found
+        return Claim(f"there is no {trait.words.removeprefix('a ')}", not found, found)
+    return Claim(f"{before} {words}", bool(found), found)
 
 
 def _plain_tower(scene: Scene, rng: random.Random) -> Claim:
     color = rng.choice(COLORS)
     alone = rng.random() < 0.4
     rest = rng.choice(("with only one block", "with one block")) if alone else ""
-    number = sum(_colors(box) == {color} and (len(box) == 1 or not alone) for box in scene.boxes)
-    return _there_is(number, _amount(rng, 2), f"{color} tower", rest)
+    found = scene.boxes_that(lambda box: _colors(box) == {color} and (len(box) == 1 or not alone))
+    return _there_is(found, _amount(rng, 2), f"{color} tower", rest)
 
 
 def _alike(scene: Scene, rng: random.Random) -> Claim:
@@ -286,31 +293,30 @@ def _alike(scene: Scene, rng: random.Random) -> Claim:
     kind = rng.choice(("least", "only", "all", "different"))
     linked = rng.choice(("with", "that has", "which has", "of"))
     if kind == "least":
-        return (
-            f"there are {rng.choice(('at least ', ''))}two towers {linked} the same {name}",
-            distinct < 3,
-        )
+        amount = rng.choice(("at least ", ""))
+        return Claim(f"there are {amount}two towers {linked} the same {name}", distinct < 3)
     if kind == "only":
-        return f"there are only two towers {linked} the same {name}", distinct == 2
+        return Claim(f"there are only two towers {linked} the same {name}", distinct == 2)
     if kind == "all":
-        return f"all {rng.choice(('three', '3'))} towers have the same {name}", distinct == 1
-    return f"all towers have different {name}", distinct == 3
+        number = rng.choice(("three", "3"))
+        return Claim(f"all {number} towers have the same {name}", distinct == 1)
+    return Claim(f"all towers have different {name}", distinct == 3)
 
 
 def _each_tower(scene: Scene, rng: random.Random) -> Claim:
     trait = _tower_trait(rng)
-    found = sum(trait.holds(box) for box in scene.boxes)
-    kind = rng.choice(("all", "each", "two", "none", "one"))
+    found = scene.boxes_that(trait.holds)
     number = rng.choice(("3", "three"))
-    if kind == "all":
-        return f"all {number} towers have {trait.words}", found == 3
-    if kind == "each":
-        return f"each tower has {trait.words}", found == 3
-    if kind == "two":
-        return f"two of the {number} towers has {trait.words}", found == 2
-    if kind == "one":
-        return f"one tower has {trait.words}", found > 0
-    return f"none of the towers have {trait.words}", found == 0
+    words, least, most = rng.choice(
+        (
+            (f"all {number} towers have", 3, 3),
+            ("each tower has", 3, 3),
+            (f"two of the {number} towers has", 2, 2),
+            ("one tower has", 1, 3),
+            ("none of the towers have", 0, 0),
+        )
+    )
+    return Claim(f"{words} {trait.words}", least <= len(found) <= most, found)
 
 
 def _the_tower(scene: Scene, rng: random.Random) -> Claim:
@@ -323,7 +329,8 @@ def _the_tower(scene: Scene, rng: random.Random) -> Claim:
             f"the {end} of the {said} tower is {color}",
         )
     )
-    return words, any(len(box) == number and box[index].color == color for box in scene.boxes)
+    found = scene.boxes_that(lambda box: len(box) == number and box[index].color == color)
+    return Claim(words, bool(found), found)
 
 
 # Scattered objects, and boxes of either kind
@@ -369,33 +376,33 @@ def _touching(rng: random.Random) -> tuple[str, Callable[[Thing], bool]]:
 
 def _objects(scene: Scene, rng: random.Random) -> Claim:
     noun, fits = _noun(rng)
-    found = [thing for thing in scene.things if fits(thing)]
     if rng.random() < 0.25:
-        return _there_is(len(found), _amount(rng, 5), noun)
+        return _there_is(scene.things_that(fits), _amount(rng, 5), noun)
     where, touches = _touching(rng)
-    return _there_is(sum(map(touches, found)), _amount(rng), noun, where)
+    found = scene.things_that(lambda thing: fits(thing) and touches(thing))
+    return _there_is(found, _amount(rng), noun, where)
 
 
 def _those(scene: Scene, rng: random.Random) -> Claim:
     noun, fits = _noun(rng)
     where, touches = _touching(rng)
-    found = [thing for thing in scene.things if fits(thing)]
-    touching = sum(map(touches, found))
+    found = scene.things_that(fits)
+    touching = scene.things_that(lambda thing: fits(thing) and touches(thing))
     kind = rng.choice(("bare", "all", "none", "box"))
-    if kind == "bare":
-        return f"{_plural(noun)} are {where}", 0 < len(found) == touching
-    if kind == "all":
-        return f"all {_plural(noun)} are {where}", 0 < len(found) == touching
+    if kind in ("bare", "all"):
+        before = "all " if kind == "all" else ""
+        return Claim(f"{before}{_plural(noun)} are {where}", 0 < len(found) == len(touching))
     if kind == "none":
-        return f"none of the {_plural(noun)} are {where}", touching == 0
-    held = sum(any(fits(thing) for thing in box) for box in scene.boxes)
-    return f"all {_plural(noun)} are in the same box", held == 1
+        return Claim(f"none of the {_plural(noun)} are {where}", not touching, touching)
+    held = scene.boxes_that(lambda box: any(map(fits, box)))
+    return Claim(f"all {_plural(noun)} are in the same box", len(held) == 1, held)
 
 
 def _total(scene: Scene, rng: random.Random) -> Claim:
     """How many blocks of a colour there are."""
     color = rng.choice(COLORS)
-    return _there_is(_of(scene.things, color), _amount(rng, 6), f"{color} block")
+    found = scene.things_that(lambda thing: thing.color == color)
+    return _there_is(found, _amount(rng, 6), f"{color} block")
 
 
 def _box_trait(scene: Scene, rng: random.Random) -> Trait:
@@ -448,7 +455,7 @@ def _highest(box: Box) -> Thing:
 
 def _boxes(scene: Scene, rng: random.Random) -> Claim:
     trait = _box_trait(scene, rng)
-    found = sum(trait.holds(box) for box in scene.boxes)
+    found = scene.boxes_that(trait.holds)
     kind = rng.choices(("there", "one of", "each"), (6, 2, 1.5))[0]
     if kind == "there":
         noun = rng.choice(("box", "box", "grey box"))
@@ -456,8 +463,9 @@ def _boxes(scene: Scene, rng: random.Random) -> Claim:
     name = rng.choice(("grey box", "grey square", "grey boxes"))
     verb = rng.choice(("has", "contains"))
     if kind == "one of":
-        return f"one of the {name} {verb} {trait.words}", found > 0
-    return f"each {rng.choice(('box', 'grey box'))} {verb} {trait.words}", found == 3
+        return Claim(f"one of the {name} {verb} {trait.words}", bool(found), found)
+    words = f"each {rng.choice(('box', 'grey box'))} {verb} {trait.words}"
+    return Claim(words, len(found) == 3, found)
 
 
 Kind = Callable[[Scene, random.Random], Claim]

@@ -1,20 +1,23 @@
 """Generated pictures of three boxes with coloured objects in them, as those of NLVR (v1).
 
 Counting questions ("How many blue squares are there in total?") and statements that are true or
-false, with exact answers; pictures of 400 x 100 px, which have no other size. Nothing is read from
-files: every question and pixel is a function of (seed, split, index). Metric: exact match.
+false, with exact answers; pictures of 400 x 100 px, which have no other size. Where a number makes
+the answer, of things or of boxes, it is `count` of meta and these are the evidence. Nothing is
+read from files: every question and pixel is a function of (seed, split, index). Metric: exact
+match.
 """
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import truediv
 
 import torch
 from torch import Tensor
 
 from vqa.boxes import counts, drawing, statements
 from vqa.boxes import scene as scenes
-from vqa.boxes.scene import Scene
+from vqa.boxes.scene import Area, Scene
 from vqa.datasets import DataError, Example
 from vqa.datasets._generated import check_options, chosen
 from vqa.metrics import exact_match
@@ -71,13 +74,22 @@ class Dataset:
         """The question and its answer; `image` is a name, not a file."""
         scene, kind = self.scene(index), self.kinds[index % len(self.kinds)]
         rng = random.Random(f"boxes/{self.seed}/{self.split}/question/{index}")
+        about: tuple[Area, ...] | None
         if kind == "count":
-            question, answer = counts.ask(scene, rng)
+            question, about = counts.ask(scene, rng)
+            answer = str(len(about))
         else:
-            question, answer = statements.state(scene, rng, rng.random() < 0.5)
+            question, holds, about = statements.state(scene, rng, rng.random() < 0.5)
+            answer = "true" if holds else "false"
         picture = index // self.together
         name = f"boxes:{self.split}:{picture}"
-        return Example(f"boxes-{self.split}-{index}", name, question, (answer,), kind)
+        meta = None if about is None else {"count": len(about)}
+        sides = scenes.WIDTH, scenes.HEIGHT, scenes.WIDTH, scenes.HEIGHT
+        evidence = [tuple(map(truediv, area, sides)) for area in about or ()]
+        identity = f"boxes-{self.split}-{index}"
+        return Example(
+            identity, name, question, (answer,), kind, meta=meta, evidence=tuple(evidence)
+        )
 
     def render(self, index: int, size: int | None = None) -> tuple[Example, Tensor]:
         """Example `index` with its picture, uint8 `[3, 100, 400]`. Raises DataError."""
