@@ -40,6 +40,9 @@ class VQAData(LightningDataModule):
             that are drawn at the largest of sizes, or the data set's own.
         questions_per_image: this many questions about the same image stand together in
             training, which reads each image once for all of them.
+        blind: show the grey square of `vqa evaluate --baseline question-only` in place of every
+            image, in training and after: how far the questions alone lead. The batches are those
+            of the same training with images.
         flip: mirror training images left to right half of the time; only where no question is
             about sides.
         num_workers: processes that read images; 0 reads them in the training process.
@@ -66,6 +69,7 @@ class VQAData(LightningDataModule):
         sizes: list[int] | None = None,
         eval_size: int | None = None,
         questions_per_image: int = 1,
+        blind: bool = False,
         flip: bool = False,
         num_workers: int = 0,
         cache_mb: int = 512,
@@ -93,6 +97,7 @@ class VQAData(LightningDataModule):
         self.sizes: list[int | None] = list(sizes) if sizes else [None]
         self.eval_size = eval_size
         self.questions_per_image = questions_per_image
+        self.blind = blind
         self.flip = flip
         self.num_workers = num_workers
         self.cache_mb = cache_mb
@@ -148,7 +153,7 @@ class VQAData(LightningDataModule):
         if len(plans) > 1:
             batches.epochs = self._epochs(len(batches))
         self.train_loader = ResumableLoader(
-            Draws(Questions(data, self.cache_mb, features=self.features), self.seed, self.flip),
+            Draws(self._shown(data), self.seed, self.flip),
             batches,
             collator(self.tokenizer, True),
             self.num_workers,
@@ -200,11 +205,14 @@ class VQAData(LightningDataModule):
         if self.features is not None and trainer and trainer.state.fn != "fit":
             trainer.lightning_module.name_features()  # type: ignore[operator]
         return Loader(
-            Questions(data, self.cache_mb, features=self.features),
+            self._shown(data),
             [[(index, size) for index in batch] for batch in batches],
             collator(self.tokenizer, True),
             self.num_workers,
         )
+
+    def _shown(self, data: datasets.Dataset) -> Questions:
+        return Questions(data, self.cache_mb, features=self.features, blinded=self.blind)
 
     def _pixels(self, read: Sizes, size: int | None) -> list[int]:
         if read.rendered and size is None and self.pixels_per_batch:

@@ -61,9 +61,13 @@ class Features:
 
     def key(self, path: str, size: int | None = None) -> str:
         """The name of what is kept of the image file `path`, shrunk to `size` pixels."""
+        return self.key_of(self._hash(path), size)
+
+    def key_of(self, digest: str, size: int | None = None) -> str:
+        """`key` of an image by the SHA-256 of what it is made of."""
         if self.weights is None:
             raise RuntimeError("the weights of the image encoder are not known yet")
-        words = [self._hash(path), size, self.weights]
+        words = [digest, size, self.weights]
         return hashlib.sha256(json.dumps(words).encode()).hexdigest()
 
     def get(self, key: str) -> ImageTokens | None:

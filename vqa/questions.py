@@ -9,7 +9,7 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import PreTrainedTokenizerFast
 
 from encoders.vision.sheet import ImageTokens
-from vqa import images
+from vqa import blind, images
 from vqa.batch import Batch, collate
 from vqa.datasets import Dataset, Example, Rendered
 from vqa.features import Features, Missing, join_tokens
@@ -34,6 +34,9 @@ class Questions(TorchDataset[Item]):
 
     With `features`, an image file comes as the tokens kept of it, and is not decoded; as `Missing`
     where there are none yet. Drawn pictures come as pixels all the same.
+
+    `blinded`: every question is about the grey square of vqa/blind.py, whatever its image and
+    `size`; no image is read or drawn.
     """
 
     def __init__(
@@ -42,8 +45,10 @@ class Questions(TorchDataset[Item]):
         cache_mb: int = 0,
         max_pixels: int | None = None,
         features: Features | None = None,
+        blinded: bool = False,
     ) -> None:
         self.dataset = dataset
+        self.blinded = blinded
         self.features = features
         self.last: tuple[str, ImageTokens | Missing] | None = None
         self.capacity = cache_mb * 2**20
@@ -56,6 +61,8 @@ class Questions(TorchDataset[Item]):
 
     def __getitem__(self, at: At) -> Item:
         index, size = at
+        if self.blinded:
+            return blind.unseen(self.dataset[index]), self._grey()
         if isinstance(self.dataset, Rendered):
             return self.dataset.render(index, size)
         example = self.dataset[index]
@@ -78,6 +85,17 @@ class Questions(TorchDataset[Item]):
             found = Missing(pixels, key)
         self.last = key, found
         return found
+
+    def _grey(self) -> Tensor | ImageTokens | Missing:
+        if self.features is None:
+            return blind.square()
+        key = self.features.key_of(blind.DIGEST)
+        if self.last is None or self.last[0] != key:
+            found = self.features.get(key)
+            if found is None:
+                return Missing(blind.square(), key)
+            self.last = key, found
+        return self.last[1]
 
     def pixels(self, path: str, size: int | None = None) -> Tensor:
         """The image at `path`. Raises ImageError, naming it, where it cannot be read."""

@@ -13,11 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import vqa
-from vqa import memory
+from vqa import blind, memory
 from vqa.datasets import Dataset, Example, Rendered
 from vqa.evaluation.identity import digest, tell
 from vqa.evaluation.journal import Journal, Row
@@ -25,8 +24,6 @@ from vqa.evaluation.results import finish, row_of
 from vqa.fingerprint import of_code
 
 NAMES = ("question-only", "image-only", "most-frequent")
-GREY = 128
-SIDE = 64  # pixels of the grey square
 
 
 class _Wrapped:
@@ -52,7 +49,7 @@ class QuestionOnly(_Wrapped):
         return self.dataset[index]
 
     def render(self, index: int, size: int | None = None) -> tuple[Example, Tensor]:
-        return self[index], torch.full((3, SIDE, SIDE), GREY, dtype=torch.uint8)
+        return self[index], blind.square()
 
 
 class ImageOnly(_Wrapped):
