@@ -27,7 +27,7 @@ class Tally(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.asked = nn.Linear(dim, dim)
+        self.asked = nn.Linear(dim, 2 * dim)
         self.gates = nn.Linear(dim, GATES)
         self.counts = nn.Linear(GATES * (MOST + 1), 2 * dim)
         self.words = nn.Linear(dim, 2 * dim)
@@ -36,8 +36,10 @@ class Tally(nn.Module):
 
     def ask(self, tokens: Tensor, words: Tensor, mask: Tensor) -> Tensor:
         """`tokens` `[B, N, D]`, each with what the question's `words` `[B, Tq, D]` (`mask`
-        `[B, Tq]`) ask."""
-        out: Tensor = tokens + self.asked(_together(words, mask)).unsqueeze(1)
+        `[B, Tq]`) ask, by which channels are scaled and moved: what is asked for in a colour and
+        a shape is a product (FiLM, Perez et al., arXiv 1709.07871)."""
+        scale, shift = self.asked(_together(words, mask)).unsqueeze(1).chunk(2, -1)
+        out: Tensor = tokens * (1 + scale) + shift
         return out
 
     def forward(self, read: Tensor) -> Tensor:

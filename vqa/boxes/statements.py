@@ -1,8 +1,9 @@
 """Statements that are true or false of a scene, put together from the phrases of NLVR's annotators.
 
-Written after the training and validation sentences of NLVR (v1), none of the test sentences; what
-is ambiguous means what it mostly means there: "one tower" is exactly one, "a tower" at least one,
-and a block "over" another stands right on it.
+Written after the training and validation sentences of NLVR (v1); a few test sentences had been
+glimpsed before, so that scores on its test split are not those of a grammar made wholly without
+them. What is ambiguous means what it mostly means there: "one tower" is exactly one, "a tower" at
+least one, and a block "over" another stands right on it.
 """
 
 import random
