@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, smooth_l1_loss
 
-from encoders.finder import finding_loss
+from encoders.finder import UNKNOWN, finding_loss
 
 MOST = 24
 """Sums above this are told as this."""
@@ -74,10 +74,11 @@ def counting_loss(logits: Tensor, marks: Tensor, numbers: Tensor, real: Tensor) 
     """How far the first gate, `logits` `[B, N]`, is from what is known to be counted.
 
     Where `marks` `[B, N]` are known (encoders/finder.py) token by token; where only the number is
-    (`numbers` `[B]`, NaN where it is not), by the gap between it and the sum.
+    (`numbers` `[B]`, NaN where it is not), by the gap between it and the sum. Both at once would
+    not do: as long as things are missed, a gap opens gates where there is nothing.
     """
     loss = finding_loss(logits, marks, real)
-    known = ~numbers.isnan()
+    known = ~numbers.isnan() & (marks == UNKNOWN).all(1)
     if known.any():
         found = sums(logits.unsqueeze(-1), real).squeeze(-1)
         loss = loss + smooth_l1_loss(found[known], numbers[known])

@@ -12,7 +12,7 @@ from torch import Tensor
 from vqa import datasets
 from vqa.boxes import statements
 from vqa.boxes.drawing import PAINT
-from vqa.boxes.scene import GAP, SIDE, Box, Scene, Thing, draw
+from vqa.boxes.scene import COLORS, GAP, SHAPES, SIDE, Box, Scene, Thing, draw
 from vqa.datasets import DataError
 
 
@@ -164,6 +164,18 @@ def test_evidence_is_around_what_is_counted() -> None:
                 middle = picture[:, (top + bottom) // 2, (left + right) // 2].tolist()
                 assert tuple(middle) == PAINT[example.question.split()[2]]
     assert whole > 40
+
+
+def test_things_stand_for_letters_at_their_middle() -> None:
+    data = boxes(questions=1, count=30)
+    for index in range(len(data)):
+        example, picture = data.render(index)
+        things = data.scene(index).things
+        assert example.letters is not None and len(example.letters) == len(things)
+        for thing, (code, row, column) in zip(things, example.letters.tolist(), strict=True):
+            color, shape = divmod(code - ord("A"), 3)
+            assert (COLORS[color], SHAPES[shape]) == (thing.color, thing.shape)
+            assert tuple(picture[:, row, column].tolist()) == PAINT[thing.color]
 
 
 def test_half_of_the_statements_are_true() -> None:

@@ -2,14 +2,15 @@
 
 Counting questions ("How many blue squares are there in total?") and statements that are true or
 false, with exact answers; pictures of 400 x 100 px, which have no other size. Where a number makes
-the answer, of things or of boxes, it is `count` of meta and these are the evidence. Nothing is
-read from files: every question and pixel is a function of (seed, split, index). Metric: exact
-match.
+the answer, of things or of boxes, it is `count` of meta and these are the evidence. To be named as
+letters on a page are, things stand for A to I, one a colour and shape: what colour there is, is
+else forgotten before it is asked for. Nothing is read from files: every question and pixel is a
+function of (seed, split, index). Metric: exact match.
 """
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import truediv
 
 import torch
@@ -98,7 +99,7 @@ class Dataset:
         latest = self._picture(index)
         if latest.pixels is None:
             latest.pixels = torch.from_numpy(drawing.draw(latest.scene))
-        return self[index], latest.pixels
+        return replace(self[index], letters=_letters(latest.scene)), latest.pixels
 
     def scene(self, index: int) -> Scene:
         """What the picture of example `index` shows."""
@@ -116,3 +117,16 @@ class Dataset:
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """Exact match with the one answer."""
         return exact_match(prediction, answers)
+
+
+def _letters(scene: Scene) -> Tensor:
+    """Each thing as a letter at its middle, as `Example.letters`."""
+    rows = []
+    for left, box in zip(
+        range(0, scenes.WIDTH, scenes.SIDE + scenes.GAP), scene.boxes, strict=True
+    ):
+        for thing in box:
+            color, shape = scenes.COLORS.index(thing.color), scenes.SHAPES.index(thing.shape)
+            code, half = ord("A") + color * len(scenes.SHAPES) + shape, thing.size // 2
+            rows.append((code, thing.y + half, left + thing.x + half))
+    return torch.tensor(rows, dtype=torch.int32)
