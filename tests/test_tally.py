@@ -141,7 +141,7 @@ def test_each_row_is_as_if_alone() -> None:
 
 def test_the_first_gate_tells_where_things_are_counted() -> None:
     model = model_of()
-    batch = Batch(IMAGES, torch.arange(3), QUESTION, MASK)
+    batch = Batch([*IMAGES], torch.arange(3), QUESTION, MASK)
     with torch.no_grad():
         found = evidence_reading.read(model, IMAGES, batch)
         cache = model.read(IMAGES, QUESTION, MASK)
