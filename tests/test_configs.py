@@ -16,7 +16,7 @@ from vqa.tokenizer import train
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
-GO_ON = {"receipts": "documents", "canvas_large": "canvas"}
+GO_ON = {"receipts": "documents", "canvas_large": "canvas", "nlvr": "boxes"}
 """Configs that begin with the model of another."""
 
 

@@ -93,6 +93,10 @@ class Network:
     """With the question in the encoder: the tokens that hold the answer are marked, learned from
     boxes where the data has them, and the decoder reads these alone, in order, and the question
     (encoders/finder.py)."""
+    tally: bool = False
+    """With the question in the encoder: gates on the image's tokens are summed, and each answer
+    token bears the sums: a network that is to count, which a mean over tokens cannot do; learned
+    from boxes and numbers where the data has them (encoders/tally.py)."""
 
     @property
     def writes(self) -> str:
@@ -104,6 +108,8 @@ class Network:
             raise ValueError("decoder_args are for a decoder_mixer, and none is given")
         if self.find and self.question != "encoder":
             raise ValueError("find is for a question in the encoder: set question to encoder")
+        if self.tally and (self.question != "encoder" or self.find):
+            raise ValueError("tally is for a question in the encoder, without find")
         if self.carry and self.question != "decoder" and not self.find:
             raise ValueError("carry is for a question in the decoder: set question to decoder")
         if self.kernel % 2 == 0:

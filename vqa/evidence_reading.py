@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from encoders.pixels import Pixels
 from encoders.stack import States
 from encoders.vision.sheet import ImageTokens
-from vqa import finding
+from vqa import finding, tallying
 from vqa.batch import Batch
 from vqa.cache import StateCache
 from vqa.model import LatteVQA
@@ -29,7 +29,7 @@ class Read(NamedTuple):
 
     `memory`: the tokens that the decoder took in, patches first; `states`: its own after them;
     `cache`: those after the question, `LatteVQA.read`'s result to the bit; `marked`, of a network
-    that finds before it reads: how likely each patch of `memory` holds the answer `[B, n]`.
+    that finds or counts: how likely each patch of `memory` is one of those found `[B, n]`.
     """
 
     memory: ImageTokens
@@ -64,6 +64,11 @@ def read(model: LatteVQA, images: Sequence[Pixels] | ImageTokens, batch: Batch) 
         found = finding.find(model, images, batch.question, batch.question_mask, index)
         cache = finding.taken(model, found, batch.question_mask)
         return Read(found.memory, cache, cache, found.sure.float().sigmoid())
+    if model.tally is not None:
+        index = torch.arange(len(batch))
+        counted = tallying.count(model, images, batch.question, batch.question_mask, index)
+        cache = tallying.taken(model, counted, batch.question_mask)
+        return Read(counted.memory, cache, cache, counted.gates[..., 0].float().sigmoid())
     memory = sequence(model, images, batch)
     memory = memory._replace(tokens=model.fuse(*memory[:4]))
     states = model.take_in(memory.tokens, memory.mask, memory.places)
@@ -78,7 +83,7 @@ def relevance(model: LatteVQA, found: Read, batch: Batch) -> Relevance:
     Attention weight times the derivative of the answer's log-probability, its end included, with
     respect to the weight, summed over the words that read, and of that what is positive, over the
     decoder's layers and heads. Encoders are taken to leave what a patch shows at its place.
-    Of a network that finds before it reads: how likely each patch it read holds the answer.
+    Of a network that finds or counts: how likely each patch it read holds what was found.
     """
     if found.marked is not None:
         return _of_marks(found.memory, found.marked)

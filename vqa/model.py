@@ -17,11 +17,12 @@ from encoders.pixels import Pixels
 from encoders.position import count_places, next_place, sine
 from encoders.runs import run_loss
 from encoders.stack import Stack, States, spans
+from encoders.tally import Tally, counting_loss
 from encoders.text import TokenEmbedding
 from encoders.tiling import Grid
 from encoders.vision import glyphs, latte_vit, vit
 from encoders.vision.sheet import ImageTokens
-from vqa import checkpoint, finding
+from vqa import checkpoint, finding, tallying
 from vqa import tokenizer as tokenizers
 from vqa.batch import IGNORE
 from vqa.cache import StateCache
@@ -61,6 +62,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         self.finder: Finder | None = None
         if network.find:
             self.finder = Finder(network.dim, network.heads, config.vocab_size)
+        self.tally = Tally(network.dim) if network.tally else None
         # Which tokens stand for a letter: `build` knows the tokenizer.
         letters = torch.ones(config.vocab_size, dtype=torch.bool) if network.find else None
         self.register_buffer("letters", letters)
@@ -116,8 +118,9 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         question_mask: Tensor,
         image_index: Tensor | None,
         marks: Tensor | None = None,
+        numbers: Tensor | None = None,
     ) -> tuple[StateCache, Tensor | None]:
-        """`read`, and with marks the loss of finding them."""
+        """`read`, and with marks the loss of finding, or of counting, them."""
         index = torch.arange(_count(images)) if image_index is None else image_index
         if len(index) != len(question):
             raise ValueError(f"{len(question)} questions but {len(index)} image numbers")
@@ -127,6 +130,12 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             known = cache.select(index.to(question.device))
             return self.asked(known, question, question_mask), None
         assert not isinstance(images, StateCache)
+        if self.tally is not None:
+            counted = tallying.count(self, images, question, question_mask, index)
+            cache = tallying.taken(self, counted, question_mask)
+            if marks is None or numbers is None:
+                return cache, None
+            return cache, counting_loss(counted.gates[..., 0], marks, numbers, counted.real)
         if self.finder is None:
             memory = self.sequence(images, question, question_mask, index)
             return self.take_in(self.fuse(*memory[:4]), memory.mask, memory.places), None
@@ -226,6 +235,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         question_mask: Tensor | None = None,
         image_index: Tensor | None = None,
         marks: Tensor | None = None,
+        numbers: Tensor | None = None,
         **_: Any,
     ) -> CausalLMOutputWithPast:
         """Logits `[B, T, vocabulary]` of the token after each of the answer tokens `input_ids`
@@ -233,11 +243,12 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
 
         They continue `cache`, or what is read of `images` and `question` now. With `labels`
         `[B, T]` (IGNORE = left out) the mean cross-entropy is in `loss`; with `marks` int `[B, N]`
-        of the image tokens (encoders/finder.py), of a network that finds, that of finding too.
+        of the image tokens (encoders/finder.py), of a network that finds, that of finding too; with
+        them and `numbers` `[B]` (encoders/tally.py), of one that counts, that of counting.
         """
         missed = None
         if cache is None:
-            cache, missed = self._read(images, question, question_mask, image_index, marks)  # type: ignore[arg-type]
+            cache, missed = self._read(images, question, question_mask, image_index, marks, numbers)  # type: ignore[arg-type]
         words = self._words(input_ids, 1, cache.length)
         carried, pointer = cache.carried, cache.pointer
         if pointer is not None and carried is not None:

@@ -24,6 +24,7 @@ from vqa.model import LatteVQA, build
 from vqa.questions import token_counts
 from vqa.reading import LetterReader
 from vqa.sharding import shard
+from vqa.tallying import known_of
 
 
 class VQAModule(LightningModule):
@@ -195,8 +196,11 @@ class VQAModule(LightningModule):
         return losses
 
     def _mark(self, batch: Batch, inputs: dict[str, Any]) -> None:
-        """Adds which image tokens hold the answer, of a network that is to find them."""
+        """Adds which image tokens a network is to find or to count, as far as it is known."""
         assert self.model is not None
+        if self.model.tally is not None:
+            image, index = self._seen(inputs), inputs["image_index"]
+            inputs["marks"], inputs["numbers"] = known_of(batch.examples, image, index)
         if self.model.finder is None:
             return
         assert batch.labels is not None
