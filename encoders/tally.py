@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, smooth_l1_loss
 
-from encoders.finder import UNKNOWN, finding_loss
+from encoders.finder import finding_loss
+from encoders.runs import UNKNOWN
 
 MOST = 24
 """Sums above this are told as this."""
@@ -38,7 +39,7 @@ class Tally(nn.Module):
         """`tokens` `[B, N, D]`, each with what the question's `words` `[B, Tq, D]` (`mask`
         `[B, Tq]`) ask, by which channels are scaled and moved: what is asked for in a colour and
         a shape is a product (FiLM, Perez et al., arXiv 1709.07871)."""
-        scale, shift = self.asked(_together(words, mask)).unsqueeze(1).chunk(2, -1)
+        scale, shift = self.asked(together(words, mask)).unsqueeze(1).chunk(2, -1)
         out: Tensor = tokens * (1 + scale) + shift
         return out
 
@@ -51,7 +52,7 @@ class Tally(nn.Module):
         """What the gates of the `real` `[B, N]` tokens add up to, for what the `words` ask:
         `[B, D]`."""
         counts = self.counts(spread(sums(logits, real)).flatten(1).to(words.dtype))
-        out: Tensor = self.told(gelu(counts + self.words(_together(words, mask))))
+        out: Tensor = self.told(gelu(counts + self.words(together(words, mask))))
         return out
 
 
@@ -73,7 +74,7 @@ def spread(numbers: Tensor) -> Tensor:
 def counting_loss(logits: Tensor, marks: Tensor, numbers: Tensor, real: Tensor) -> Tensor:
     """How far the first gate, `logits` `[B, N]`, is from what is known to be counted.
 
-    Where `marks` `[B, N]` are known (encoders/finder.py) token by token; where only the number is
+    Where `marks` `[B, N]` are known (encoders/runs.py) token by token; where only the number is
     (`numbers` `[B]`, NaN where it is not), by the gap between it and the sum. Both at once would
     not do: as long as things are missed, a gap opens gates where there is nothing.
     """
@@ -85,7 +86,7 @@ def counting_loss(logits: Tensor, marks: Tensor, numbers: Tensor, real: Tensor) 
     return loss
 
 
-def _together(words: Tensor, mask: Tensor) -> Tensor:
+def together(words: Tensor, mask: Tensor) -> Tensor:
     """The words as one, with as much variance as one has, whatever their number: `[B, D]`."""
     total = (words * mask.unsqueeze(-1)).sum(1)
     return total / mask.sum(1, keepdim=True).clamp(min=1).to(words.dtype).sqrt()

@@ -70,7 +70,10 @@ MISTAKES = {
     "top-k": (["ask", "PHOTO", "what?", "--top-k", "0"], "top_k must be between 1 and 50, not 0"),
     "model": (["ask", "PHOTO", "what?", "--model", "./nowhere"], "no model folder ./nowhere"),
     "not a model": (["ask", "PHOTO", "what?", "--model", "FOLDER"], "has no config.json"),
-    "data set": (["evaluate", "--dataset", "nope", "--out", "OUT"], "choose one of aokvqa, boxes, canvas"),
+    "data set": (
+        ["evaluate", "--dataset", "nope", "--out", "OUT"],
+        "choose one of aokvqa, boxes, canvas",
+    ),
     "no root": (["evaluate", "--dataset", "jsonl", "--out", "OUT"], "root"),
     "wrong root": (
         ["evaluate", "--dataset", "jsonl", "--root", "FOLDER", "--out", "OUT"],

@@ -17,7 +17,7 @@ from encoders.pixels import Pixels
 from encoders.position import count_places, next_place, sine
 from encoders.runs import run_loss
 from encoders.stack import Stack, States, spans
-from encoders.tally import Tally, counting_loss
+from encoders.tally import Tally, counting_loss, together
 from encoders.text import TokenEmbedding
 from encoders.tiling import Grid
 from encoders.vision import glyphs, latte_vit, vit
@@ -157,10 +157,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         """What answers bear of the question, its words being read as `words` `[B, T, D]`."""
         if self.carry is None:
             return None
-        total = (words * mask.unsqueeze(-1)).sum(1)
-        count = mask.sum(1, keepdim=True).clamp(min=1).to(words.dtype)
-        # Over the root of their number: as much variance as one word, whatever the number.
-        carried: Tensor = self.carry(total / count.sqrt())
+        carried: Tensor = self.carry(together(words, mask))
         return carried.unsqueeze(1)
 
     def sequence(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from encoders.finder import HOLDS, UNKNOWN
 from encoders.pixels import Pixels
+from encoders.runs import HOLDS, UNKNOWN
 from encoders.tally import Tally
 from encoders.vision.sheet import ImageTokens
 from vqa.cache import StateCache

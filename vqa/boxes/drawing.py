@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from vqa.boxes.scene import GAP, HEIGHT, SIDE, WIDTH, Scene
+from vqa.boxes.scene import HEIGHT, LEFTS, SIDE, WIDTH, Scene
 
 PAINT = {"black": (0, 0, 0), "blue": (0, 153, 255), "yellow": (255, 255, 0)}
 PAPER = 211
@@ -17,8 +17,7 @@ _FINE = 8
 def draw(scene: Scene) -> np.ndarray:
     """uint8 RGB `[3, H, W]`."""
     image = np.full((HEIGHT, WIDTH, 3), BETWEEN, np.float32)
-    for number, box in enumerate(scene.boxes):
-        left = number * (SIDE + GAP)
+    for left, box in zip(LEFTS, scene.boxes, strict=True):
         image[:, left : left + SIDE] = PAPER
         for thing in box:
             x, y = left + thing.x, thing.y

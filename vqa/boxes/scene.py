@@ -14,6 +14,8 @@ SIDE = 100
 GAP = 50
 """Pixels between two boxes."""
 WIDTH, HEIGHT = 3 * SIDE + 2 * GAP, SIDE
+LEFTS = tuple(range(0, WIDTH, SIDE + GAP))
+"""Where the boxes begin, in pixels."""
 COLORS = ("black", "blue", "yellow")
 SHAPES = ("circle", "square", "triangle")
 SIZES = (10, 20, 30)
@@ -78,14 +80,14 @@ class Scene:
 
     def boxes_that(self, holds: Callable[[Box], bool]) -> tuple[Area, ...]:
         """Where the boxes are of which it holds."""
-        lefts = [n * (SIDE + GAP) for n, box in enumerate(self.boxes) if holds(box)]
+        lefts = [left for left, box in zip(LEFTS, self.boxes, strict=True) if holds(box)]
         return tuple((left, 0, left + SIDE, SIDE) for left in lefts)
 
     def things_that(self, fits: Callable[[Thing], bool]) -> tuple[Area, ...]:
         """Where the things are that fit."""
         return tuple(
             (left + thing.x, thing.y, left + thing.x + thing.size, thing.y + thing.size)
-            for left, box in zip(range(0, WIDTH, SIDE + GAP), self.boxes, strict=True)
+            for left, box in zip(LEFTS, self.boxes, strict=True)
             for thing in box
             if fits(thing)
         )

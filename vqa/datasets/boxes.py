@@ -122,9 +122,7 @@ class Dataset:
 def _letters(scene: Scene) -> Tensor:
     """Each thing as a letter at its middle, as `Example.letters`."""
     rows = []
-    for left, box in zip(
-        range(0, scenes.WIDTH, scenes.SIDE + scenes.GAP), scene.boxes, strict=True
-    ):
+    for left, box in zip(scenes.LEFTS, scene.boxes, strict=True):
         for thing in box:
             color, shape = scenes.COLORS.index(thing.color), scenes.SHAPES.index(thing.shape)
             code, half = ord("A") + color * len(scenes.SHAPES) + shape, thing.size // 2
