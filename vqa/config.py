@@ -137,7 +137,8 @@ class LatteVQAConfig(PreTrainedConfig):
     """Hugging Face configuration: the network's words, the vocabulary and the special tokens.
 
     `confidence_temperature`: what logits are divided by where an answer's probability is told
-    (Guo et al. 2017), as benchmarks/temperature.py finds it; what is answered does not change.
+    (Guo et al. 2017), as benchmarks/temperature.py finds it. What is written greedily does not
+    change; of beams, which are told by their probability, another may come first.
     """
 
     model_type = "latte_vqa"
