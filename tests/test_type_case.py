@@ -18,6 +18,7 @@ from encoders.vision.line_reader import WIDTH
 from encoders.vision.sheet import ImageTokens
 from encoders.vision.text_lines import Line
 from vqa import datasets
+from vqa.__main__ import main
 from vqa.datasets import DataError
 from vqa.datasets.pages import Dataset
 from vqa.marking import boxed
@@ -313,3 +314,12 @@ def test_bad_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
             datasets.create("pages", None, "val", type_case=str(file))
         said = str(error.value)
         assert said.startswith(str(file)) and "glyph_weights" in said and "\n" not in said, name
+
+
+def test_pages_set_in_letters_are_not_evaluated(
+    path: str, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--dataset", "pages", "--option", f"type_case={path}", "--option", "count=4"]
+    words = ["--split", "val", "--model", str(tiny), "--out", str(tmp_path)]
+    assert main(["evaluate", *options, *words]) == 2
+    assert "leave the option type_case out" in capsys.readouterr().err

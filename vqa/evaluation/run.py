@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from vqa import images, memory
 from vqa.batch import Batch
-from vqa.datasets import Dataset, Example
+from vqa.datasets import DataError, Dataset, Example
 from vqa.encoded import Source
 from vqa.evaluation.batches import batches
 from vqa.evaluation.identity import identity
@@ -164,6 +164,11 @@ class _Answering:
 
     def _source(self, path: str, number: int, batch: Batch) -> Source:
         if self.read.rendered:
+            if number >= len(batch.images):
+                raise DataError(
+                    f"{path} is set in letters to train with and is no image; "
+                    "leave the option type_case out"
+                )
             shape = tuple(batch.images[number].shape)
             return self.predictor.source(shape, shape)
         width, height = self.read.sizes()[path]
