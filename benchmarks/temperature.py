@@ -4,7 +4,7 @@
 
 Writes `confidence_temperature` into MODEL/config.json. The temperature (Guo et al. 2017) is the one
 at which the probabilities of the answers that the model writes tell best which are right (least
-log loss). What it answers stays the same.
+log loss). What it writes greedily stays the same.
 """
 
 import json
