@@ -12,7 +12,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until interrupted; a mistake of the user's is one sentence and exit code 2."""
     flags = parser().parse_args(arguments)
     # Imported here: --help need not wait for torch, nor a wrong --model for gradio.
-    from vqa.predictor import Predictor, Reading
+    from vqa.opening import Reading
+    from vqa.predictor import Predictor
 
     try:
         reading = Reading.within(

@@ -7,7 +7,8 @@ from typing import Any
 from app import evidence
 from app.choice import Choice, verdict
 from app.upload import at_page, failure, path_of, told
-from vqa.predictor import Answer, Reading
+from vqa.opening import Reading
+from vqa.predictor import Answer
 
 TOP = 5
 """Answers shown with their probabilities."""

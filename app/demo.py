@@ -15,7 +15,8 @@ from app.choice import Choice, note
 from app.look import CSS, THEME
 from app.paste import PASTE
 from vqa import models
-from vqa.predictor import NATIVE, Predictor, Reading
+from vqa.opening import NATIVE, Reading
+from vqa.predictor import Predictor
 
 EXAMPLES = Path(__file__).parent / "examples"
 QUESTIONS = (

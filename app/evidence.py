@@ -9,7 +9,7 @@ from app.preview import opened
 from app.upload import told
 from vqa import evidence_picture
 from vqa.evidence import NOWHERE, Evidence
-from vqa.predictor import Reading
+from vqa.opening import Reading
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import gradio as gr
 
 from app.upload import at_page, path_of, told
 from vqa import images
-from vqa.predictor import Reading
+from vqa.opening import Reading
 
 SIDE = 1024
 """Longer side of a preview at most, in pixels."""

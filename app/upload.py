@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from vqa.predictor import Reading
+from vqa.opening import Reading
 
 
 def path_of(file: dict[str, Any] | None) -> str:

@@ -17,6 +17,7 @@ from vqa import Predictor, search
 from vqa.batch import Batch, collate
 from vqa.datasets import Example
 from vqa.evidence import Box, Evidence, locate
+from vqa.opening import source_of
 
 PART = 0.01
 """Of the patches, deleted."""
@@ -89,7 +90,7 @@ def _judged(predictor: Predictor, item: Item, score: Any, number: int) -> Row:
         return row
     asked, pixels = collate([], [0], [example.question], text, [answer]), item.load()
     before, random = _probability(predictor, image, asked), None
-    source = predictor.source(pixels.shape, pixels.shape)
+    source = source_of(predictor.model, pixels.shape, pixels.shape)
     methods = islice(METHODS.items(), None if predictor.model.finder is None else 1)
     for name, method in methods:
         found = locate(*method(predictor.model, image, asked), source)

@@ -20,7 +20,8 @@ from app.answering import answering, details
 from app.choice import Choice
 from app.demo import build
 from vqa import images, models
-from vqa.predictor import NATIVE, Answer, Predictor, Reading, check_question
+from vqa.opening import NATIVE, Reading
+from vqa.predictor import Answer, Predictor, check_question
 
 LIMIT = 1_000_000
 ASKED = "what color is the square?"
@@ -328,7 +329,7 @@ def test_the_app_knows_the_predictor_and_pictures_only() -> None:
             if isinstance(node, ast.ImportFrom):
                 names += [f"{node.module}.{alias.name}" for alias in node.names]
             for name in names:
-                rooms = ("images", "models", "predictor", "evidence", "evidence_picture")
+                rooms = ("images", "models", "opening", "predictor", "evidence", "evidence_picture")
                 doors = {f"vqa.{room}" for room in rooms}
                 known = {"app", "gradio"} | doors | sys.stdlib_module_names
                 first, _, rest = name.partition(".")

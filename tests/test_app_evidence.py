@@ -18,7 +18,8 @@ from app.choice import Choice
 from vqa import evidence_picture, images
 from vqa.budget import Budget
 from vqa.evidence import Evidence
-from vqa.predictor import NATIVE, Answer, Predictor, Reading
+from vqa.opening import NATIVE, Reading
+from vqa.predictor import Answer, Predictor
 
 PAGES = {1: (90, 120), 2: (200, 70)}
 """(width, height) of the pages of two.pdf."""

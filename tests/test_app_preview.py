@@ -12,7 +12,7 @@ from app import preview
 from app.preview import SIDE, load, of_file, of_page
 from vqa import images
 from vqa.budget import Budget
-from vqa.predictor import NATIVE, Reading
+from vqa.opening import NATIVE, Reading
 
 
 def gradient(height: int, width: int) -> np.ndarray:

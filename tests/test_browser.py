@@ -19,7 +19,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 from serving import served
 
-from vqa.predictor import Predictor, Reading
+from vqa.opening import Reading
+from vqa.predictor import Predictor
 
 FLAGS = (
     "--headless",

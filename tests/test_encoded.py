@@ -15,7 +15,8 @@ from encoders import mixers
 from vqa import Predictor
 from vqa.budget import Budget
 from vqa.encodings import Encodings
-from vqa.predictor import Answer, Reading
+from vqa.opening import Reading
+from vqa.predictor import Answer
 
 QUESTIONS = ("what color is the square?", "is there a circle?")
 

@@ -10,7 +10,8 @@ from vqa.__main__ import main
 from vqa.budget import Budget
 from vqa.evaluation import Settings, evaluate
 from vqa.evaluation.batches import batches
-from vqa.predictor import Predictor, Reading
+from vqa.opening import Reading
+from vqa.predictor import Predictor
 from vqa.questions import Sizes
 
 

@@ -17,7 +17,8 @@ from vqa.budget import Budget
 from vqa.encoded import Source
 from vqa.encodings import Encodings
 from vqa.evidence import Evidence, locate
-from vqa.predictor import Answer, Reading
+from vqa.opening import Reading
+from vqa.predictor import Answer
 
 MODEL = Path(__file__).parents[1] / "benchmarks" / "models" / "canvas"
 QUESTION = "what color is the square?"

@@ -9,7 +9,8 @@ from PIL import Image
 
 from vqa import Predictor
 from vqa.images import ImageError
-from vqa.predictor import Answer, Reading
+from vqa.opening import Reading
+from vqa.predictor import Answer
 
 QUESTION = "what color is the square?"
 

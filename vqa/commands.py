@@ -49,7 +49,8 @@ def ask(
     An image that would cost more than allowed is read at the largest scale that does not.
     """
     from vqa import evidence_picture, images
-    from vqa.predictor import Predictor, Reading
+    from vqa.opening import Reading
+    from vqa.predictor import Predictor
 
     if evidence is not None:
         evidence_picture.check(evidence)

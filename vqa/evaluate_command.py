@@ -67,7 +67,8 @@ def evaluate(
     """
     from vqa.evaluation import Settings, baselines, report_page
     from vqa.evaluation import evaluate as answer
-    from vqa.predictor import Predictor, Reading
+    from vqa.opening import Reading
+    from vqa.predictor import Predictor
 
     if baseline not in (None, *baselines.NAMES):
         raise ValueError(f"no baseline {baseline!r}; choose one of {', '.join(baselines.NAMES)}")

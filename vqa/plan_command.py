@@ -28,7 +28,8 @@ def plan(
     """
     from vqa import budget, images, memory
     from vqa.calibration import calibrate
-    from vqa.predictor import Predictor, Reading
+    from vqa.opening import Reading
+    from vqa.predictor import Predictor
 
     reading = Reading.within(None, page, max_tokens, max_memory, max_seconds)
     with images.open(image, reading.max_pixels, page) as picture:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,12 @@ from vqa import (
     checkpoint,
     evidence_reading,
     fingerprint,
-    images,
     memory,
     models,
     search,
 )
 from vqa import tokenizer as tokenizers
 from vqa.batch import Batch, collate
-from vqa.budget import Budget, parse_bytes, plan
 from vqa.cache import StateCache
 from vqa.encoded import Encoded, Source
 from vqa.encodings import Encodings
@@ -32,42 +30,11 @@ from vqa.evidence_reading import Read
 from vqa.features import Features, encode_alone
 from vqa.images import ImageSource, Picture
 from vqa.model import Encoding, LatteVQA
+from vqa.opening import NATIVE, Reading, counted, opened, source_of
 from vqa.search import Candidate
 
 MAX_QUESTION = 2000
 """Longest question, in characters."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How images are to be read.
-
-    `max_pixels`: larger ones are refused; `page` of a file with several, from 1; `budget`: what
-    reading may cost, where less than everything is read if it must be.
-    """
-
-    max_pixels: int = images.MAX_PIXELS
-    page: int = 1
-    budget: Budget = Budget()
-
-    @staticmethod
-    def within(
-        max_pixels: int | None = None,
-        page: int = 1,
-        max_tokens: int | None = None,
-        max_memory: str | None = None,
-        max_seconds: float | None = None,
-    ) -> "Reading":
-        """From what people write: None: no limit of theirs; memory such as 4GiB.
-
-        Raises ValueError for what is no limit.
-        """
-        memory = None if max_memory is None else parse_bytes(max_memory)
-        budget = Budget(max_tokens, memory, max_seconds)
-        return Reading(images.MAX_PIXELS if max_pixels is None else max_pixels, page, budget)
-
-
-NATIVE = Reading()
 
 
 @dataclass(frozen=True)
@@ -180,7 +147,7 @@ class Predictor:
 
         Of a model with the question in the decoder, a few hundred kB whatever the image's size.
         """
-        with self._opened(image, reading) as (picture, source):
+        with opened(self.model, image, reading, self.encodings.capacity) as (picture, source):
             return self._encode(image, picture, source, reading)
 
     def load_encoded(self, path: str | Path) -> Encoded:
@@ -204,17 +171,17 @@ class Predictor:
         reading: Reading = NATIVE,
     ) -> list[Answer]:
         """Answers to many questions as one batch, question i about `sources[image_index[i]]`."""
-        check_top_k(top_k)
+        search.check_top_k(top_k)
         questions = [check_question(question) for question in questions]
-        start = time.perf_counter()
+        start, room = time.perf_counter(), self.encodings.capacity
         with ExitStack() as stack:
-            opened = [
-                stack.enter_context(self._opened(source, reading, top_k=top_k))
+            shown = [
+                stack.enter_context(opened(self.model, source, reading, room, top_k=top_k))
                 for source in sources
             ]
-            pictures = [picture for picture, _ in opened]
+            pictures = [picture for picture, _ in shown]
             batch = collate(pictures, image_index, questions, self.tokenizer)
-            return self.answer(batch, top_k, start, [source for _, source in opened])
+            return self.answer(batch, top_k, start, [source for _, source in shown])
 
     @torch.inference_mode()
     def answer(
@@ -246,7 +213,7 @@ class Predictor:
             found = search.rank(self.model, self.tokenizer, read, candidates, top_k)
         seconds = (time.perf_counter() - start) / max(1, len(batch))
         if sources is None:
-            sources = [self.source(image.shape, image.shape) for image in batch.images]
+            sources = [source_of(self.model, image.shape, image.shape) for image in batch.images]
         lengths = batch.question_mask.sum(1).tolist()
         return [
             self._answer(candidates, sources[index], length, seconds)
@@ -265,7 +232,7 @@ class Predictor:
         evidence: bool,
         stream: bool,
     ) -> Iterator[str | Answer]:
-        check_top_k(top_k)
+        search.check_top_k(top_k)
         question = check_question(question)
         start = time.perf_counter()
         batch = collate([], [0], [question], self.tokenizer).to(self.model.device)
@@ -274,9 +241,10 @@ class Predictor:
             self._check(image)
             source, (read, kept) = image.source, self._read(image.memory, batch, evidence)
         else:
-            with self._opened(image, reading, length, top_k) as (picture, source):
+            room = self.encodings.capacity
+            with opened(self.model, image, reading, room, length, top_k) as (picture, source):
                 seen = self._seen(image, picture, source, reading, evidence)
-                source = _counted(source, seen)
+                source = counted(source, seen)
                 read, kept = self._read(seen, batch, evidence)
         if stream:
             yield from search.write(self.model, self.tokenizer, read)
@@ -329,37 +297,9 @@ class Predictor:
         encoded = self.encodings.get(key, self.model, self.weights)
         if encoded is None:
             seen = self.model.encode([picture])
-            encoded = Encoded(seen, _counted(source, seen), self.weights)
+            encoded = Encoded(seen, counted(source, seen), self.weights)
             self.encodings.put(key, encoded)
         return encoded
-
-    @contextmanager
-    def _opened(
-        self, image: ImageSource, reading: Reading, question_tokens: int = 32, top_k: int = 5
-    ) -> Iterator[tuple[Picture, Source]]:
-        """The image, opened, at the size that the budget allows."""
-        with images.open(image, reading.max_pixels, reading.page) as picture:
-            shown = picture
-            if reading.budget != Budget():
-                found = plan(
-                    self.model,
-                    *picture.shape[1:],
-                    reading.budget,
-                    question_tokens=question_tokens,
-                    picture_bytes=picture.held,
-                    decoder=picture.format,
-                    beams=search.beams(top_k),
-                    kept=self.encodings.capacity,
-                )
-                if found.scale < 1:
-                    shown = picture.scaled(found.read_height, found.read_width)
-            yield shown, self.source(picture.shape, shown.shape)
-
-    def source(self, shape: Sequence[int], read: Sequence[int]) -> Source:
-        """An image of `shape` [3, H, W] that is read as one of shape `read`."""
-        _, height, width = shape
-        scale = max(read[1] / height, read[2] / width)
-        return Source(width, height, scale, self.model.vision.count(*read[1:]))
 
     def _asked(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         return batch.question, batch.question_mask
@@ -384,13 +324,6 @@ class Predictor:
         )
 
 
-def _counted(source: Source, seen: list[Picture] | Encoding) -> Source:
-    """`source` with the tokens that there are, where an encoder makes fewer of some images."""
-    if not isinstance(seen, ImageTokens):
-        return source
-    return replace(source, tokens=int(seen.mask.sum()))
-
-
 def check_question(question: str) -> str:
     """`question` without space around it. Raises ValueError for an empty or an endless one."""
     text = question.strip()
@@ -402,9 +335,3 @@ def check_question(question: str) -> str:
             "read, shorten it"
         )
     return text
-
-
-def check_top_k(top_k: int) -> None:
-    """Raises ValueError for a number of answers that cannot be searched."""
-    if not 1 <= top_k <= 50:
-        raise ValueError(f"top_k must be between 1 and 50, not {top_k}")

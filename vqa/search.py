@@ -30,6 +30,12 @@ def beams(top_k: int) -> int:
     return 1 if top_k == 1 else 2 * top_k
 
 
+def check_top_k(top_k: int) -> None:
+    """Raises ValueError for a number of answers that cannot be searched."""
+    if not 1 <= top_k <= 50:
+        raise ValueError(f"top_k must be between 1 and 50, not {top_k}")
+
+
 def search(model: LatteVQA, tokenizer: Any, cache: StateCache, top_k: int) -> list[list[Candidate]]:
     """For each question of `cache` its `top_k` answers, most probable first."""
     width = beams(top_k)

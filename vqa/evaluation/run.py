@@ -26,8 +26,10 @@ from vqa.evaluation.results import finish, row_of
 from vqa.evaluation.settings import Settings
 from vqa.features import Features
 from vqa.loader import Loader
-from vqa.predictor import Predictor, check_top_k
+from vqa.opening import source_of
+from vqa.predictor import Predictor
 from vqa.questions import At, Questions, Sizes, collator
+from vqa.search import check_top_k
 
 USUAL = Settings()
 
@@ -170,10 +172,10 @@ class _Answering:
                     "leave the option type_case out"
                 )
             shape = tuple(batch.images[number].shape)
-            return self.predictor.source(shape, shape)
+            return source_of(self.predictor.model, shape, shape)
         width, height = self.read.sizes()[path]
         read = images.shrunk_size(height, width, self.size[path])
-        return self.predictor.source((3, height, width), (3, *read))
+        return source_of(self.predictor.model, (3, height, width), (3, *read))
 
 
 def _answered(batch: list[At], examples: Sequence[Example], done: dict[int | str, Row]) -> bool:
