@@ -103,9 +103,9 @@ def _box_trait(scene: Scene, rng: random.Random) -> Trait:
     if kind == "touching":
         where, touches = _touching(rng)
         amount = amount_of(rng, 2)
-        words = f"{amount.words} {plural_of(first) if amount.plural else first} {where}"
         return Trait(
-            words, lambda box: amount.holds(sum(fits(thing) and touches(thing) for thing in box))
+            f"{amount.of(first)} {where}",
+            lambda box: amount.holds(sum(fits(thing) and touches(thing) for thing in box)),
         )
     second, also = _noun(rng)
     return Trait(

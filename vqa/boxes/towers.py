@@ -63,12 +63,12 @@ def alike(scene: Scene, rng: random.Random) -> Claim:
     values = [of(box) for box in scene.boxes]
     distinct = len(set(values))
     kind = rng.choice(("least", "only", "all", "different"))
-    linked = rng.choice(("with", "that has", "which has", "of"))
+    having = rng.choice(("with", "that has", "which has", "of"))
     if kind == "least":
         amount = rng.choice(("at least ", ""))
-        return Claim(f"there are {amount}two towers {linked} the same {name}", distinct < 3)
+        return Claim(f"there are {amount}two towers {having} the same {name}", distinct < 3)
     if kind == "only":
-        return Claim(f"there are only two towers {linked} the same {name}", distinct == 2)
+        return Claim(f"there are only two towers {having} the same {name}", distinct == 2)
     if kind == "all":
         number = rng.choice(("three", "3"))
         return Claim(f"all {number} towers have the same {name}", distinct == 1)

@@ -90,9 +90,7 @@ def contents_of(rng: random.Random, noun: str) -> Trait:
     kind = rng.choice(("number", "number", "pair", "only", "all", "same", "colours", "several"))
     if kind == "number":
         amount = amount_of(rng)
-        plural = plural_of(noun) if amount.plural else noun
-        words = f"{amount.words} {color} {plural}"
-        return Trait(words, lambda box: amount.holds(_of(box, color)))
+        return Trait(amount.of(f"{color} {noun}"), lambda box: amount.holds(_of(box, color)))
     if kind == "pair":
         words = f"a {color} {noun} and a {other} {noun}"
         return Trait(words, lambda box: _of(box, color) > 0 and _of(box, other) > 0)
@@ -144,8 +142,8 @@ def tower_trait(rng: random.Random) -> Trait:
     made = rng.choices(kinds, (5, 4, 3, 4, 1, 0.7))[0](rng)
     if rng.random() < 0.25 and made.words.endswith(("blocks", "block")):
         more = color_at_end(rng)
-        linked = f"{made.words} {rng.choice(('having', 'with', 'and'))} {more.words}"
-        return Trait(linked, lambda box: made.holds(box) and more.holds(box))
+        words = f"{made.words} {rng.choice(('having', 'with', 'and'))} {more.words}"
+        return Trait(words, lambda box: made.holds(box) and more.holds(box))
     return made
 
 

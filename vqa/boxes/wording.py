@@ -19,8 +19,12 @@ class Amount:
 
     @property
     def plural(self) -> bool:
-        """Whether the noun after it is: "two towers", and "no towers" as well as "no tower"."""
+        """Whether the noun after it is: "two towers", and "no tower"."""
         return self.words.rsplit(" ")[-1] not in ("a", "one", "1", "no")
+
+    def of(self, noun: str) -> str:
+        """So many of what `noun` names: "at least two towers"."""
+        return f"{self.words} {plural_of(noun) if self.plural else noun}"
 
     def holds(self, number: int) -> bool:
         """Whether that many there are."""
@@ -56,15 +60,11 @@ def amount_of(rng: random.Random, most: int = 3) -> Amount:
     return Amount(before + said, number, number)
 
 
-def _there(amount: Amount, noun: str, rest: str = "") -> str:
-    """ "there are two towers with ..." """
-    verb, plural = ("are", plural_of(noun)) if amount.plural else ("is", noun)
-    return f"there {verb} {amount.words} {plural} {rest}".strip()
-
-
 def plural_of(noun: str) -> str:
     return f"{noun}es" if noun.endswith("box") else f"{noun}s"
 
 
 def there_is(found: tuple[Area, ...], amount: Amount, noun: str, rest: str = "") -> Claim:
-    return Claim(_there(amount, noun, rest), amount.holds(len(found)), found)
+    """ "there are two towers with ...": as many as were `found`?"""
+    words = f"there {'are' if amount.plural else 'is'} {amount.of(noun)} {rest}".strip()
+    return Claim(words, amount.holds(len(found)), found)
