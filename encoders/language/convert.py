@@ -1,0 +1,218 @@
+"""Turn the attention of a pretrained Hugging Face causal language model into Latte-Macchiato.
+
+    model = convert(AutoModelForCausalLM.from_pretrained("HuggingFaceTB/SmolLM2-135M"), window=256)
+
+The converted model is a transformers model of its own type (`latte_llama`, ...): `generate`,
+`save_pretrained`, `AutoModelForCausalLM.from_pretrained` (after `import encoders.language`), peft
+and `Trainer` work on it as on any other. Dolga et al., arXiv 2402.17512, section on extending
+pretrained models; attention sinks as in Xiao et al., arXiv 2309.17453.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from encoders.language.attention import MacchiatoAttention
+
+IMPLEMENTATION = "latte"
+"""Name of the mask and attention functions registered with transformers."""
+
+
+@dataclass(frozen=True)
+class LatteOptions:
+    """Options of `convert`, kept in the model's config.json under `latte`."""
+
+    window: int = 256
+    latents: int = 16
+    sinks: int = 4
+    gain: float = 8.0
+    softmax_layers: tuple[int, ...] = ()
+
+    def check(self, config: Any) -> None:
+        """Raise ValueError for options that no model, or not this one, can have."""
+        if self.window < 1 or self.latents < 1 or self.sinks < 0 or self.gain <= 0:
+            raise ValueError(
+                f"window and latents must be at least 1, sinks at least 0 and gain above 0, got "
+                f"window {self.window}, latents {self.latents}, sinks {self.sinks}, "
+                f"gain {self.gain}"
+            )
+        layers = config.num_hidden_layers
+        wrong = [index for index in self.softmax_layers if not 0 <= index < layers]
+        if wrong:
+            raise ValueError(f"softmax_layers {wrong} do not exist: the model has {layers} layers")
+        sliding = getattr(config, "sliding_window", None)
+        if sliding is not None and self.window > sliding:
+            raise ValueError(
+                f"window {self.window} is larger than the model's own sliding window, {sliding}"
+            )
+
+
+class LatteConverted:
+    """Mixin of converted models: attention replaced as `config.latte` says."""
+
+    config: Any
+
+    def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
+        config._attn_implementation = IMPLEMENTATION
+        super().__init__(config, *args, **kwargs)
+        _replace_attention(self)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, MacchiatoAttention):
+            module.reset_latents()
+        else:
+            super()._init_weights(module)  # type: ignore[misc]
+
+
+class LatteLlamaConfig(LlamaConfig):
+    model_type = "latte_llama"
+
+
+class LatteMistralConfig(MistralConfig):
+    model_type = "latte_mistral"
+
+
+class LatteQwen2Config(Qwen2Config):
+    model_type = "latte_qwen2"
+
+
+class LatteQwen3Config(Qwen3Config):
+    model_type = "latte_qwen3"
+
+
+class LatteLlamaForCausalLM(LatteConverted, LlamaForCausalLM):
+    config_class = LatteLlamaConfig
+
+
+class LatteMistralForCausalLM(LatteConverted, MistralForCausalLM):
+    config_class = LatteMistralConfig
+
+
+class LatteQwen2ForCausalLM(LatteConverted, Qwen2ForCausalLM):
+    config_class = LatteQwen2Config
+
+
+class LatteQwen3ForCausalLM(LatteConverted, Qwen3ForCausalLM):
+    config_class = LatteQwen3Config
+
+
+FAMILIES: dict[type[PreTrainedModel], type[PreTrainedModel]] = {
+    LlamaForCausalLM: LatteLlamaForCausalLM,
+    MistralForCausalLM: LatteMistralForCausalLM,
+    Qwen2ForCausalLM: LatteQwen2ForCausalLM,
+    Qwen3ForCausalLM: LatteQwen3ForCausalLM,
+}
+"""Model classes that can be converted, and what they become. SmolLM2 is a Llama."""
+
+
+def convert(
+    model: Any,
+    window: int = 256,
+    latents: int = 16,
+    sinks: int = 4,
+    gain: float = 8.0,
+    softmax_layers: tuple[int, ...] = (),
+) -> Any:
+    """Convert a causal language model's attention to Latte-Macchiato, in place; return the model.
+
+    Each token attends with the pretrained softmax attention to the last `window` tokens and the
+    first `sinks`, and through `latents` per head to all tokens. The gate starts open to the window:
+    for inputs of up to window + sinks tokens logits equal the original's. `gain` multiplies the
+    logits of the latents, whose weights start that much smaller: larger steps for the same learning
+    rate. `softmax_layers` keep full softmax attention (and a cache that grows).
+    Raises ValueError for an unknown model family, one already converted, or impossible options.
+    """
+    if isinstance(model, LatteConverted):
+        raise ValueError(f"{type(model).__name__} is converted already")
+    if type(model) not in FAMILIES:
+        known = ", ".join(sorted(family.__name__ for family in FAMILIES))
+        raise ValueError(f"cannot convert {type(model).__name__}; known models are: {known}")
+    options = LatteOptions(window, latents, sinks, gain, tuple(softmax_layers))
+    options.check(model.config)
+    converted = FAMILIES[type(model)]
+    model.config.__class__ = converted.config_class
+    model.config.latte = {**asdict(options), "softmax_layers": list(options.softmax_layers)}
+    model.config.architectures = [converted.__name__]
+    model.set_attn_implementation(IMPLEMENTATION)
+    model.__class__ = converted
+    _replace_attention(model)
+    return model
+
+
+def latte_layers(model: Any) -> list[MacchiatoAttention]:
+    """The converted attention layers of `model`, first to last, also behind a peft wrapper."""
+    return [module for module in model.modules() if isinstance(module, MacchiatoAttention)]
+
+
+def _replace_attention(model: Any) -> None:
+    options = dict(model.config.latte)
+    softmax = options.pop("softmax_layers", ())
+    decoder = model.model
+    for index, layer in enumerate(decoder.layers):
+        if index not in softmax:
+            layer.self_attn = MacchiatoAttention(layer.self_attn, decoder.rotary_emb, **options)
+
+
+def padding_mask(*_: Any, attention_mask: Tensor | None = None, **__: Any) -> Tensor | None:
+    """Mask function for transformers: the padding mask `[B, past + T]` itself, not T x T numbers."""
+    if attention_mask is None or bool(attention_mask.all()):
+        return None
+    return attention_mask
+
+
+def softmax_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Causal softmax attention of the layers that keep it, given the mask of `padding_mask`.
+
+    `query` `[B, H, T, Dh]`, `key` and `value` `[B, Hkv, past + T, Dh]`; returns `[B, T, H, Dh]`.
+    """
+    length, total = query.shape[2], key.shape[2]
+    if attention_mask is None and length == total:
+        mask = None
+    else:
+        order = torch.arange(total, device=query.device)
+        mask = order <= order[total - length :, None]
+        if attention_mask is not None:
+            own = torch.eye(length, total, device=query.device, dtype=torch.bool).roll(
+                total - length, 1
+            )  # padding attends to itself: kernels differ in a softmax over nothing
+            mask = (mask & attention_mask[:, None, None, -total:]) | own
+    y = scaled_dot_product_attention(
+        query, key, value, mask, dropout, mask is None and length > 1, scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return y.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(IMPLEMENTATION, softmax_attention)
+AttentionMaskInterface.register(IMPLEMENTATION, padding_mask)
+for _family in FAMILIES.values():
+    AutoConfig.register(_family.config_class.model_type, _family.config_class, exist_ok=True)
+    AutoModelForCausalLM.register(_family.config_class, _family, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Local attention: each file is one pattern of the keys that a query attends to."""

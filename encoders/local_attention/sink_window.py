@@ -1,0 +1,189 @@
+"""Causal softmax attention to the last `window` tokens and the first few (attention sinks).
+
+Xiao et al., "Efficient Streaming Language Models with Attention Sinks" (arXiv 2309.17453): a
+language model whose window loses its first tokens falls apart, for it parks unused attention there.
+Grouped-query attention throughout: q `[B, T, H, Dh]`, keys and values `[B, T, Hkv, Dh]`. Padding is
+on the right; `encoders.packing` brings any batch into that form.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from encoders.packing import rows
+
+BLOCK = 64
+"""Queries of a block: each block holds the keys of its window, so smaller blocks waste less."""
+
+SCORES = 1 << 23
+"""Attention scores held at a time when no gradient is needed."""
+
+
+class SinkWindowState(NamedTuple):
+    """Keys and values that later tokens can attend to, of constant size.
+
+    Sinks `[B, S, Hkv, Dh]`, rotated for `q_sink`; the last window - 1 tokens
+    `[B, window - 1, Hkv, Dh]`, youngest on the right, valid where `filled` `[B, window - 1]` (sinks
+    are not); `count` int64 `[B]`, the number of real tokens so far.
+    """
+
+    sink_keys: Tensor
+    sink_values: Tensor
+    keys: Tensor
+    values: Tensor
+    filled: Tensor
+    count: Tensor
+
+    @classmethod
+    def empty(cls, k: Tensor, window: int, sinks: int) -> "SinkWindowState":
+        """The state before the first token, for keys like k `[B, T, Hkv, Dh]`."""
+        batch, _, heads, width = k.shape
+        first = k.new_zeros(batch, sinks, heads, width)
+        last = k.new_zeros(batch, window - 1, heads, width)
+        filled = torch.zeros(batch, window - 1, dtype=torch.bool, device=k.device)
+        count = torch.zeros(batch, dtype=torch.long, device=k.device)
+        return cls(first, first, last, last, filled, count)
+
+
+def sink_window(
+    q: Tensor,
+    q_sink: Tensor,
+    k: Tensor,
+    k_sink: Tensor,
+    v: Tensor,
+    state: SinkWindowState,
+    real: Tensor | None = None,
+    scale: float | None = None,
+) -> tuple[Tensor, SinkWindowState]:
+    """Attend from each token to its window and to the sinks; continue from `state`.
+
+    `q_sink` are the queries for the sinks and `k_sink` the keys of the call's first tokens as sinks:
+    rotary positions of their own keep the distance within what the model was trained on. `real` bool `[B, T]` marks
+    tokens that are no padding; all real ones come first. Logits are scaled by `scale`, default
+    Dh^-0.5. Returns y `[B, T, H, Dh]` (finite but meaningless at padding) and the new state.
+    Raises ValueError if padding stands before a real token or shapes disagree.
+    """
+    if q.dim() != 4 or q.shape != q_sink.shape or k.shape != v.shape:
+        shapes = f"q {list(q.shape)}, k {list(k.shape)}, v {list(v.shape)}"
+        raise ValueError(f"q must be [B, T, H, Dh] and k, v alike [B, T, Hkv, Dh], got {shapes}")
+    if real is not None and bool((real[:, 1:] & ~real[:, :-1]).any()):
+        raise ValueError("padding must stand on the right of all real tokens")
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    index = state.count.unsqueeze(1) + torch.arange(k.shape[1], device=k.device)
+    added = torch.full_like(state.count, k.shape[1]) if real is None else real.sum(1)
+    sink_keys, sink_values = _update_sinks(state, k_sink, v, added)
+    near = index >= sink_keys.shape[1]
+    near = near if real is None else near & real
+    sink_scores = _group(q_sink, k).transpose(1, 2).flatten(2, 3) @ sink_keys.permute(0, 2, 3, 1)
+    after = torch.arange(sink_keys.shape[1], device=k.device) > index.unsqueeze(-1)
+    # [B, Hkv, T, G, S]
+    sink_scores = sink_scores.unflatten(2, (k.shape[1], -1)).float() * scale
+    sink_scores = sink_scores.masked_fill(after[:, None, :, None], _lowest(sink_scores))
+    y = _attend(q, k, v, sink_scores, sink_values, state, near, scale)
+    keys, values, filled = _shift(state, k, v, near, None if real is None else added)
+    return y, SinkWindowState(sink_keys, sink_values, keys, values, filled, state.count + added)
+
+
+def _group(q: Tensor, k: Tensor) -> Tensor:
+    """Query heads by the key head that they share: `[B, T, Hkv, G, Dh]`."""
+    return q.unflatten(2, (k.shape[2], -1))
+
+
+def _lowest(x: Tensor) -> float:
+    # Finite: a row of padding alone gives a mean instead of NaN.
+    return torch.finfo(x.dtype).min / 2
+
+
+def _update_sinks(
+    state: SinkWindowState, k: Tensor, v: Tensor, added: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Sinks after `added` `[B]` more tokens: the first real tokens of each row."""
+    slot = torch.arange(state.sink_keys.shape[1], device=k.device)
+    source = slot - state.count.unsqueeze(1)  # where in this call sink number `slot` stands
+    new = (source >= 0) & (source < added.unsqueeze(1))
+    source = source.clamp(0, k.shape[1] - 1)
+    new = new[..., None, None]
+    keys = torch.where(new, rows(k, source), state.sink_keys)
+    return keys, torch.where(new, rows(v, source), state.sink_values)
+
+
+def _shift(
+    state: SinkWindowState, k: Tensor, v: Tensor, near: Tensor, added: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The last window - 1 of the old tokens and these, of which `added` `[B]` are real."""
+    width, length = state.keys.shape[1], k.shape[1]
+    keys, values, filled = (
+        torch.cat([old, new], 1)
+        for old, new in zip(state[2:5], (k, v, near), strict=True)
+    )
+    if added is None:
+        return keys[:, length:], values[:, length:], filled[:, length:]
+    place = torch.arange(width, device=k.device) + added.unsqueeze(1)
+    return rows(keys, place), rows(values, place), filled.gather(1, place)
+
+
+def _attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    sink_scores: Tensor,
+    sink_values: Tensor,
+    state: SinkWindowState,
+    near: Tensor,
+    scale: float,
+) -> Tensor:
+    """Blocks of queries over the keys of their windows and the sinks."""
+    length, size = q.shape[1], min(BLOCK, q.shape[1])
+    before = state.keys.shape[1]
+    halo = before if length == size else -(-before // size) * size
+    blocks = -(-length // size)
+    fill = blocks * size - length
+    keys, values = _windows(state.keys, k, halo, size, fill), _windows(state.values, v, halo, size, fill)
+    valid = _windows(state.filled, near, halo, size, fill)
+    queries = _pad(_group(q, k), fill).unflatten(1, (blocks, size))
+    sink_scores = _pad(sink_scores.transpose(1, 2), fill).unflatten(1, (blocks, size))
+    distance = torch.arange(size, device=k.device).unsqueeze(1) + halo
+    distance = distance - torch.arange(halo + size, device=k.device)
+    inside = (distance >= 0) & (distance <= before)
+
+    def attend(part: slice) -> Tensor:
+        # [B, n, Hkv, C * G, Dh] @ [B, n, Hkv, Dh, K]
+        own = queries[:, part].permute(0, 1, 3, 2, 4, 5)
+        scores = own.flatten(3, 4) @ keys[:, part].permute(0, 1, 3, 4, 2)
+        scores = scores.float().mul(scale).unflatten(3, (size, -1))
+        masked = ~(inside & valid[:, part].unsqueeze(2))  # [B, n, C, K]
+        scores = scores.masked_fill(masked[:, :, None, :, None], _lowest(scores))
+        sink = sink_scores[:, part].transpose(2, 3)  # [B, n, Hkv, C, G, S]
+        weights = torch.cat([sink, scores], -1).softmax(-1).to(v.dtype).flatten(3, 4)
+        sinks = sink.shape[-1]
+        y = weights[..., sinks:] @ values[:, part].transpose(2, 3)
+        y = y + weights[..., :sinks] @ sink_values.transpose(1, 2).unsqueeze(1)
+        return y.unflatten(3, (size, -1)).transpose(2, 3)  # [B, n, C, Hkv, G, Dh]
+
+    step = blocks
+    if not torch.is_grad_enabled():
+        step = max(1, SCORES // (q.shape[0] * q.shape[2] * size * (halo + size)))
+    parts = [attend(slice(start, start + step)) for start in range(0, blocks, step)]
+    y = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+    return y.flatten(1, 2).flatten(2, 3)[:, :length]
+
+
+def _pad(x: Tensor, fill: int) -> Tensor:
+    """`fill` more places on the right of axis 1."""
+    return pad(x, (0, 0) * (x.dim() - 2) + (0, fill)) if fill else x
+
+
+def _windows(past: Tensor, x: Tensor, halo: int, size: int, fill: int) -> Tensor:
+    """Keys of each block with the `halo` before it: `[B, n, halo + size, ...]`.
+
+    Slices and cat rather than a strided view, whose derivative costs more than the attention.
+    """
+    x = torch.cat([past, x], 1)
+    x = pad(x, (0, 0) * (x.dim() - 2) + (halo - past.shape[1], fill))
+    length = x.shape[1] - halo
+    if length == size:
+        return x.unsqueeze(1)
+    shifts = range(0, halo + 1, size)
+    return torch.cat([x[:, s : s + length].unflatten(1, (-1, size)) for s in shifts], 2)

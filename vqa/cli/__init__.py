@@ -1,0 +1,1 @@
+"""Commands of `vqa`: one file = one command."""
