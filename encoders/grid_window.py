@@ -51,8 +51,9 @@ def grid_window(
     parts = []
     for first in range(0, grid.rows, step):
         # Whole blocks, so that the halo of the first and the last one is at hand.
-        near = slice(max(0, first - rows), first + step + rows) if halo else slice(None)
-        before = (first - near.start) // rows if halo else 0
+        margin = rows if halo else 0
+        near = slice(max(0, first - margin), first + step + margin)
+        before = (first - near.start) // rows
         own = q[:, first : first + step]
         parts.append(_attend(own, k[:, near], v[:, near], sinks, radius, (rows, halo), before))
     return (torch.cat(parts, 1) if len(parts) > 1 else parts[0]).flatten(1, 2)
