@@ -8,8 +8,8 @@ from transformers import PreTrainedConfig
 
 @dataclass(frozen=True)
 class Vision:
-    """The image encoder: a timm ViT over tiles, or Latte blocks over all patches; both at native
-    resolution."""
+    """The image encoder, at native resolution: a timm ViT over tiles, or over the whole image with
+    latent attention, or Latte blocks over all patches."""
 
     encoder: Literal["vit", "latte_vit", "glyphs"] = "vit"
     """vit: the words below; latte_vit: `latte_args`; glyphs, for print: `glyph_args`."""
@@ -25,6 +25,13 @@ class Vision:
     """Keyword arguments of timm.create_model: embed_dim, depth, num_heads, patch_size, ...
     init_values 1.0: blocks count from the first step; that ViT's own layer scale of 1e-5 would have
     them start as the identity (timm drops arguments that are None)."""
+    attention: Literal["softmax", "latte"] = "softmax"
+    """softmax: the ViT's own, within tiles; latte: convert the ViT, pretrained or not, to
+    Latte-Macchiato, which encodes the whole image at once, without tiles and overview, in linear
+    time (docs/vision.md)."""
+    attention_args: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of encoders/vision/convert_vit.py, for attention latte: radius, latents,
+    gain."""
     tile: int = 256
     """Side of a tile in pixels, a multiple of the ViT's patch size."""
     overview: bool = True
@@ -35,6 +42,12 @@ class Vision:
     def __post_init__(self) -> None:
         if self.encoder not in ("vit", "latte_vit", "glyphs"):
             raise ValueError(f"encoder must be vit, latte_vit or glyphs, not {self.encoder!r}")
+        if self.attention not in ("softmax", "latte"):
+            raise ValueError(f"attention must be softmax or latte, not {self.attention!r}")
+        if self.attention == "latte" and self.encoder != "vit":
+            raise ValueError(f"attention latte converts the encoder vit, not {self.encoder}")
+        if self.attention_args and self.attention != "latte":
+            raise ValueError("attention_args are for attention latte: softmax has none")
 
 
 @dataclass(frozen=True)

@@ -328,7 +328,16 @@ def _vision(words: Vision, dim: int) -> Any:
         return glyphs.Encoder(dim, **words.glyph_args)
     if words.encoder == "latte_vit":
         return latte_vit.Encoder(dim, **words.latte_args)
-    return vit.Encoder(dim, words.vit, words.vit_args, words.tile, words.overview, words.conv_stem)
+    return vit.Encoder(
+        dim,
+        words.vit,
+        words.vit_args,
+        words.tile,
+        words.overview,
+        words.conv_stem,
+        attention=words.attention,
+        attention_args=words.attention_args,
+    )
 
 
 def build(network: Network, tokenizer: Any) -> LatteVQA:

@@ -5,6 +5,7 @@ overview of it, are cut into tiles; patches keep their place in the WHOLE image;
 to where they stand in the sequence.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -136,15 +137,16 @@ class Sheet:
         dtype: torch.dtype,
         device: torch.device,
         full: bool = False,
+        same_size: bool = False,
     ) -> ImageTokens:
         """All tokens; `encoder` makes those of some tiles, `[m, D]`, of at most `at_once` pixels.
 
         One tile goes at least, and with gradients all go at once. `full` pads border tiles to the
-        whole side.
+        whole side; `same_size` encodes only tiles of one size together, without padding.
         """
         tokens: Tensor | None = None
         places = torch.zeros(len(self.grids) * self.width, 2, device=device)
-        for tiles in self._batches(at_once, dtype, device, full):
+        for tiles in self._batches(at_once, dtype, device, full, same_size):
             found = encoder(tiles)
             if tokens is None:
                 tokens = found.new_zeros(len(places), found.shape[-1])
@@ -158,19 +160,25 @@ class Sheet:
         return ImageTokens(tokens.view(shape), mask, self.grids, places.view(shape), pitch)
 
     def _batches(
-        self, at_once: int, dtype: torch.dtype, device: torch.device, full: bool
+        self, at_once: int, dtype: torch.dtype, device: torch.device, full: bool, same_size: bool
     ) -> Iterator[Tiles]:
         jobs = [
             (part, tile) for part in self.parts for tile in tiling.tiles_of(part.grid, self.side)
         ]
-        extent = (self.side, self.side)
-        if not full:
-            extent = max(tile.rows for _, tile in jobs), max(tile.columns for _, tile in jobs)
-        queue = iter(jobs)
-        pixels = extent[0] * extent[1] * self.patch**2  # of a tile
-        size = len(jobs) if torch.is_grad_enabled() else max(1, at_once // pixels)
-        while batch := list(islice(queue, size)):
-            yield self._together(batch, extent, dtype, device)
+        groups: dict[tuple[int, ...], list[tuple[_Part, Tile]]] = {(): jobs}
+        if same_size:
+            groups = defaultdict(list)
+            for part, tile in jobs:
+                groups[tile.rows, tile.columns].append((part, tile))
+        for group in groups.values():
+            extent = (self.side, self.side)
+            if not full:
+                extent = max(tile.rows for _, tile in group), max(tile.columns for _, tile in group)
+            queue = iter(group)
+            pixels = extent[0] * extent[1] * self.patch**2  # of a tile
+            size = len(group) if torch.is_grad_enabled() else max(1, at_once // pixels)
+            while batch := list(islice(queue, size)):
+                yield self._together(batch, extent, dtype, device)
 
     def _together(
         self,

@@ -1,8 +1,10 @@
-"""Any timm ViT over tiles: the whole image at native resolution, at a cost linear in its pixels.
+"""Any timm ViT: the whole image at native resolution, at a cost linear in its pixels.
 
 Full ViT attention over 16k patches takes 20 times as long as the same patches in tiles, so the ViT
 sees tile by tile, each patch keeps its row and column in the WHOLE image, and one small overview
 of the whole image is read besides. What joins the tiles is the Latte stack above.
+Or `attention: latte` converts the ViT (encoders/vision/convert_vit.py): then one pass encodes the
+whole image, without tiles and overview.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +20,16 @@ from torch.nn.functional import pad
 
 from encoders.pixels import Pixels
 from encoders.position import sine_grid
+from encoders.tiling import Grid
+from encoders.vision.convert_vit import convert_vit, latent_names
 from encoders.vision.sheet import PIXELS_AT_ONCE, ImageTokens, Sheet, Tiles, parts_of
 from encoders.vision.stem import ConvStem
+
+WHOLE = 2**31
+"""Side, in patches, of a tile that any image fits into."""
+
+OPTIONS = {"radius", "latents", "gain"}
+"""Keyword arguments of `convert_vit` that `attention_args` may have."""
 
 
 class Encoder(nn.Module):
@@ -28,6 +38,10 @@ class Encoder(nn.Module):
     `vit_args` go to `timm.create_model` (`embed_dim`, `depth`, `patch_size`, ...). A ViT with
     rotary positions and no absolute ones (the default) reads border tiles and small images at
     their own size; one with an absolute position table reads full tiles, padded and masked.
+
+    With `attention` latte there are no tiles and no overview: the ViT, at its own image size,
+    becomes Latte-Macchiato with `attention_args` (radius, latents, gain) and encodes whole images;
+    timm resamples an absolute position table to the grid of each.
     """
 
     mean: Tensor
@@ -42,27 +56,36 @@ class Encoder(nn.Module):
         overview: bool = True,
         conv_stem: bool = False,
         pixels_at_once: int = PIXELS_AT_ONCE,
+        attention: str = "softmax",
+        attention_args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        check_attention(attention, attention_args or {})
+        self.whole = attention == "latte"
         self.recipe = {
             "model_name": vit,
             "num_classes": 0,
-            "img_size": tile,
+            # A table of positions for tiles; for whole images the one that was learned.
+            **({} if self.whole else {"img_size": tile}),
             "dynamic_img_size": True,
             **(vit_args or {}),
         }
         self.vit = _create(self.recipe)
         self.patch: int = self.vit.patch_embed.patch_size[0]
+        if self.whole:
+            tile = self.vit.patch_embed.grid_size[0] * self.patch
+            convert_vit(self.vit, **(attention_args or {}))
         if tile % self.patch:
             raise ValueError(f"tile {tile} px must be a multiple of the patch, {self.patch} px")
         if conv_stem:
             self.vit.patch_embed = ConvStem(self.patch, self.vit.embed_dim, tile)
         self.conv_stem = conv_stem
-        self.side = tile // self.patch
-        self.overview = overview
+        self.side = WHOLE if self.whole else tile // self.patch
+        self.overview = overview and not self.whole
         self.pixels_at_once = pixels_at_once
         self.dim = dim
-        self.absolute = getattr(self.vit, "pos_embed", None) is not None
+        # A table of absolute positions belongs to full tiles.
+        self.absolute = getattr(self.vit, "pos_embed", None) is not None and not self.whole
         self.project = nn.Linear(self.vit.num_features, dim)
         self.kind = nn.Parameter(torch.zeros(2, dim))  # image patch, overview patch
         data = resolve_model_data_config(self.vit)
@@ -74,14 +97,15 @@ class Encoder(nn.Module):
         """Pretrained weights into the ViT: a file with timm's key names, or "pretrained": timm's.
 
         Position tables of another grid are resampled by timm; of weights for the whole `vit`, where
-        this one has a smaller `depth`, the first blocks are taken. Raises ValueError where they do
-        not fit.
+        this one has a smaller `depth`, the first blocks are taken. Latents, which a softmax ViT
+        lacks, keep their initial values. Raises ValueError where weights do not fit.
         """
         if self.conv_stem:
             raise ValueError("a pretrained ViT embeds its own patches: set conv_stem to false")
         overlay = {} if weights == "pretrained" else {"file": weights}
         words = {**self.recipe, "pretrained": True, "pretrained_cfg_overlay": overlay}
-        own = self.vit.state_dict().keys()
+        own = self.vit.state_dict()
+        names = own.keys() - latent_names(self.vit)
         try:
             theirs = _create(words).state_dict()
         except ValueError:
@@ -89,9 +113,9 @@ class Encoder(nn.Module):
                 raise
             del words["depth"]
             theirs = _create(words).state_dict()
-            if not own <= theirs.keys():
+            if not names <= theirs.keys():
                 raise
-        self.vit.load_state_dict({name: theirs[name] for name in own})
+        self.vit.load_state_dict(own | {name: theirs[name] for name in names})
 
     def count(self, height: int, width: int) -> int:
         """How many tokens an image of `height x width` pixels becomes."""
@@ -126,10 +150,8 @@ class Encoder(nn.Module):
         self, images: Sequence[Pixels], encoder: Callable[[Tiles], Tensor], room: int = 0
     ) -> ImageTokens:
         sheet = Sheet(images, self.patch, self.side, self.overview, room)
-        # A table of absolute positions belongs to full tiles.
-        return sheet.encode(
-            encoder, self.pixels_at_once, self.mean.dtype, self.mean.device, self.absolute
-        )
+        where = self.mean.dtype, self.mean.device
+        return sheet.encode(encoder, self.pixels_at_once, *where, self.absolute, self.whole)
 
     def _tokens(self, tiles: Tiles) -> Tensor:
         return self._mapped(self._features(tiles), tiles.places, tiles.kind)
@@ -144,11 +166,25 @@ class Encoder(nn.Module):
         """Features `[m, E]` of the patches that exist."""
         pixels = (tiles.pixels / 255 - self.mean) / self.std
         prefix = self.vit.num_prefix_tokens
-        real, seen = tiles.real.flatten(1), None
-        if not bool(real.all()):
-            seen = pad(real, (prefix, 0), value=True)[:, None, None]
-        features: Tensor = self.vit.forward_features(pixels, attn_mask=seen)[:, prefix:][real]
+        real = tiles.real.flatten(1)
+        mask: Tensor | Grid | None = None
+        if self.whole:
+            mask = Grid(*tiles.real.shape[1:])
+        elif not bool(real.all()):
+            mask = pad(real, (prefix, 0), value=True)[:, None, None]
+        features: Tensor = self.vit.forward_features(pixels, attn_mask=mask)[:, prefix:][real]
         return features
+
+
+def check_attention(attention: str, attention_args: dict[str, Any]) -> None:
+    """Raise ValueError for an attention that there is not, or arguments that it does not have."""
+    if attention not in ("softmax", "latte"):
+        raise ValueError(f"attention must be softmax or latte, not {attention!r}")
+    if attention_args and attention == "softmax":
+        raise ValueError("attention_args are for attention latte: softmax has none")
+    unknown = sorted(attention_args.keys() - OPTIONS)
+    if unknown:
+        raise ValueError(f"attention_args may be {', '.join(sorted(OPTIONS))}, not {unknown[0]}")
 
 
 def _create(recipe: dict[str, Any]) -> Any:
