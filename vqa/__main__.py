@@ -15,6 +15,7 @@ from vqa import (
     plan_command,
     submission_command,
 )
+from vqa.cli import fit_language
 
 app = typer.Typer(
     help="Visual question answering on images of any size, with latent attention.",
@@ -73,6 +74,7 @@ for command in (
     app.command()(command)
 for name, text in TRAINING.items():
     app.command(name, help=text, context_settings=HANDED_ON)(train)
+app.command("fit-language", context_settings=HANDED_ON)(fit_language.fit_language)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from vqa import tokenizer as tokenizers
+from vqa.data.characters import CharacterTokenizer
 from vqa.datasets import DataError
 
 
@@ -30,6 +32,25 @@ def read_documents(files: Sequence[str | Path]) -> list[str]:
             raise DataError(f"{file} is empty; give a file with text")
         documents.append(text)
     return documents
+
+
+def build_tokenizer(name: str, documents: Sequence[str], vocab_size: int) -> Any:
+    """A tokenizer of the training `documents`, "characters" or "bpe", or that of a folder.
+
+    `vocab_size` is of "bpe" alone, a byte-level BPE of at most so many tokens.
+    Raises ValueError for a folder without a tokenizer.
+    """
+    if name == "characters":
+        return CharacterTokenizer.train(documents)
+    return tokenizers.train(documents, vocab_size) if name == "bpe" else tokenizers.load(name)
+
+
+def serialize_tokenizer(tokenizer: Any) -> str:
+    """JSON of a tokenizer of `build_tokenizer`."""
+    if isinstance(tokenizer, CharacterTokenizer):
+        return tokenizer.to_str()
+    text: str = tokenizer.backend_tokenizer.to_str()
+    return text
 
 
 def encode_documents(documents: Sequence[str], tokenizer: Any) -> Tensor:
@@ -82,16 +103,19 @@ class ConsecutiveBlocks(Dataset[Tensor]):
 
 
 class ResumableSampler(Sampler[int]):
-    """The indices from `start` to `end`, in order: a training resumed at `start`."""
+    """The indices from `start` to `end`, every `step`-th in order: a training resumed at `start`.
 
-    def __init__(self, start: int, end: int) -> None:
-        self.start, self.end = start, end
+    Of several processes, number r starts at `start` + r and takes `step` = their number.
+    """
+
+    def __init__(self, start: int, end: int, step: int = 1) -> None:
+        self.indices = range(start, end, step)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.start, self.end))
+        return iter(self.indices)
 
     def __len__(self) -> int:
-        return max(0, self.end - self.start)
+        return len(self.indices)
 
 
 def _check_length(tokens: Tensor, length: int) -> None:

@@ -1,0 +1,141 @@
+"""Next-token training of language models with Lightning."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+from transformers import get_cosine_with_min_lr_schedule_with_warmup
+
+from encoders.language.causal_lm import CausalLM
+from vqa.data.text import serialize_tokenizer
+
+
+@dataclass(frozen=True)
+class LanguageNetwork:
+    """Sizes of a causal language model (encoders/language/causal_lm.py)."""
+
+    mixer: str = "latte"
+    """A file of encoders/mixers."""
+    dim: int = 128
+    """Width."""
+    depth: int = 4
+    """Number of blocks."""
+    heads: int = 2
+    """Heads of the mixer."""
+    mlp_ratio: float = 4.0
+    """Width of the MLP over `dim`."""
+    dropout: float = 0.0
+    """Share of activations dropped in training."""
+    mixer_args: dict[str, Any] = field(default_factory=dict)
+    """Options of the mixer, such as latents."""
+
+    def build(self, vocab_size: int) -> CausalLM:
+        """The untrained model."""
+        sizes = {name: value for name, value in asdict(self).items() if name != "mixer_args"}
+        return CausalLM(vocab_size, **sizes, **self.mixer_args)
+
+
+def next_token_loss(logits: Tensor, ids: Tensor) -> Tensor:
+    """Mean nats a token: `logits` `[B, T, V]` of `ids` `[B, T + 1]` without the last."""
+    return cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+
+
+class LanguageModule(LightningModule):
+    """Trains a causal language model to predict the next token.
+
+    Validation logs `val/loss` (nats a token), `val/perplexity` (its exponential) and
+    `val/bits_per_character`: bits a token over the characters a token of the validation text has
+    on average.
+
+    Args:
+        network: sizes and mixer of the model.
+        lr: highest learning rate of AdamW, reached after the warm-up.
+        min_lr_rate: learning rate at the end, as a share of lr.
+        warmup_steps: optimizer steps from 0 to lr; a cosine leads down to the end of training.
+        weight_decay: decay of weight matrices; norms, biases and embeddings have none.
+        beta2: second-moment decay of AdamW.
+    """
+
+    def __init__(
+        self,
+        network: LanguageNetwork = LanguageNetwork(),  # noqa: B008 - frozen
+        lr: float = 2e-3,
+        min_lr_rate: float = 0.01,
+        warmup_steps: int = 50,
+        weight_decay: float = 0.05,
+        beta2: float = 0.98,
+    ) -> None:
+        super().__init__()
+        # Plain types only: a checkpoint must load with weights_only=True.
+        self.save_hyperparameters({"network": asdict(network)})
+        self.network = network
+        self.lr, self.min_lr_rate, self.warmup_steps = lr, min_lr_rate, warmup_steps
+        self.weight_decay, self.beta2 = weight_decay, beta2
+        self.model: nn.Module | None = None
+        self.val_loss = MeanMetric()
+
+    @property
+    def data(self) -> Any:
+        """The data module of this training."""
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
+    def configure_model(self) -> None:
+        """Build the model, once the data module has its vocabulary."""
+        if self.model is None:
+            self.model = self.network.build(len(self.data.tokenizer))
+
+    def training_step(self, batch: Tensor, _: int) -> Tensor:
+        loss = self._loss(batch)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: Tensor, _: int) -> None:
+        self.val_loss.update(self._loss(batch), weight=batch[:, 1:].numel())
+
+    def on_validation_epoch_end(self) -> None:
+        loss = self.val_loss.compute()
+        self.val_loss.reset()
+        bits = loss / math.log(2) / self.data.characters_per_token
+        self.log("val/loss", loss)
+        self.log("val/perplexity", loss.exp(), prog_bar=True)
+        self.log("val/bits_per_character", bits, prog_bar=True)
+
+    def _loss(self, batch: Tensor) -> Tensor:
+        assert self.model is not None
+        return next_token_loss(self.model(batch[:, :-1]), batch)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        matrices: list[Tensor] = []
+        others: list[Tensor] = []
+        for name, weight in self.named_parameters():
+            plain = weight.dim() < 2 or name.endswith("table.weight")
+            (others if plain else matrices).append(weight)
+        groups = [
+            {"params": matrices, "weight_decay": self.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        optimizer = AdamW(groups, lr=self.lr, betas=(0.9, self.beta2), fused=True)
+        schedule: LRScheduler = get_cosine_with_min_lr_schedule_with_warmup(
+            optimizer,
+            self.warmup_steps,
+            int(self.trainer.estimated_stepping_batches),
+            min_lr_rate=self.min_lr_rate,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["tokenizer"] = serialize_tokenizer(self.data.tokenizer)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if checkpoint["tokenizer"] != serialize_tokenizer(self.data.tokenizer):
+            raise ValueError(
+                "the checkpoint was trained with another tokenizer than this text gives; "
+                "use the data.train and data.tokenizer it was trained with"
+            )
