@@ -15,7 +15,7 @@ from vqa import (
     plan_command,
     submission_command,
 )
-from vqa.cli import fit_language
+from vqa.cli import convert, fit_language
 
 app = typer.Typer(
     help="Visual question answering on images of any size, with latent attention.",
@@ -70,6 +70,7 @@ for command in (
     data_command.data,
     commands.generate,
     commands.export,
+    convert.convert,
 ):
     app.command()(command)
 for name, text in TRAINING.items():

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from encoders import latte
 from encoders.language.cache import layer_state, store_state
@@ -111,6 +111,19 @@ class MacchiatoAttention(nn.Module):
         store_state(cache, self.layer_idx, state, hidden_states.shape[1])
         y = self.o_proj(y.flatten(2))
         return (y if packing is None else packing.restore(y)), None
+
+    def softmax(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """The original layer: outputs `[B, T, D]` of causal softmax attention over all tokens."""
+        q, k, v = self.project(x)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        y = scaled_dot_product_attention(
+            *(part.transpose(1, 2) for part in (q, k, v)),
+            is_causal=True,
+            scale=self.scaling,
+            enable_gqa=q.shape[2] != k.shape[2],
+        )
+        out: Tensor = self.o_proj(y.transpose(1, 2).flatten(2))
+        return out
 
     def attend(
         self,

@@ -33,7 +33,9 @@ class RecurrentStateLayer(CacheLayerMixin):
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Raise: converted attention stores its state with `store_state`."""
-        raise NotImplementedError("a converted layer has a state, not keys and values of all tokens")
+        raise NotImplementedError(
+            "a converted layer has a state, not keys and values of all tokens"
+        )
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.length + query_length, 0
@@ -109,5 +111,7 @@ def cache_bytes(cache: Cache) -> int:
         if isinstance(layer, RecurrentStateLayer):
             total += layer.nbytes
         else:
-            total += sum(t.nbytes for t in (layer.keys, layer.values) if isinstance(t, torch.Tensor))
+            total += sum(
+                t.nbytes for t in (layer.keys, layer.values) if isinstance(t, torch.Tensor)
+            )
     return total

@@ -205,7 +205,13 @@ def softmax_attention(
             )  # padding attends to itself: kernels differ in a softmax over nothing
             mask = (mask & attention_mask[:, None, None, -total:]) | own
     y = scaled_dot_product_attention(
-        query, key, value, mask, dropout, mask is None and length > 1, scale=scaling,
+        query,
+        key,
+        value,
+        mask,
+        dropout,
+        mask is None and length > 1,
+        scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
     )
     return y.transpose(1, 2).contiguous(), None
