@@ -16,6 +16,7 @@ from vqa.tokenizer import train
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
+LANGUAGE = FOLDER / "language.yaml"
 GO_ON = {
     "documents_more": "documents",
     "receipts": "documents_more",
@@ -42,7 +43,7 @@ def fit(path: Path, squares: Path, *more: str) -> int:
     return main(["fit", *files(path), *quick, *data, *more])
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted({*CONFIGS} - {LANGUAGE}), ids=lambda path: path.stem)
 def test_config_trains(
     path: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,6 +54,15 @@ def test_config_trains(
     elif any("documents" in word for word in files(path)):
         trunk()
     assert fit(path, squares) == 0
+
+
+def test_language_config_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["vqa"])
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text("What is the total? RM 9.00\n" * 10, encoding="utf-8")
+    quick = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu"]
+    data = ["--data.train", "[text.txt]", "--data.val", "[text.txt]", "--data.length", "200"]
+    assert main(["fit-language", *files(LANGUAGE), *quick, *data]) == 0
 
 
 def unlearned(config: str, name: str) -> None:
