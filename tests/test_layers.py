@@ -88,7 +88,8 @@ def test_nobody_else_imports_what_imports_lightning() -> None:
     for file in COMMANDS:
         for node in ast.parse(FILES[file].read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Import | ast.ImportFrom):
-                assert not {"lightning", "vqa.training"} & imports(ast.unparse(node)), file
+                for name in imports(ast.unparse(node)):
+                    assert not name.startswith(("lightning", "vqa.training")), file
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.startswith("encoders/latte/")])
