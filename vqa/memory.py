@@ -116,6 +116,8 @@ def _tiles(vision: Any, work: Work, size: int) -> int:
     if isinstance(vision, glyphs.Encoder):
         return work.batch_pixels * size * PRINT + 3 * size * vision.most
     pixels = work.batch_pixels * size
+    if getattr(vision, "whole", False):
+        return _whole_image(vision, work, size)
     stacking = 9 * pixels  # the last batch, the tiles of this one, and these as one tensor
     steps = [stacking, 6 * pixels + _embedding(vision, pixels)]
     latte = not hasattr(vision, "vit")
@@ -127,6 +129,17 @@ def _tiles(vision: Any, work: Work, size: int) -> int:
         whole = tokens * (width + vision.dim)  # read in its own width, then mapped part by part
         most = whole + max(most, _chunk(vision.stack, min(work.tokens, CHUNK), size))
     return most
+
+
+def _whole_image(vision: Any, work: Work, size: int) -> int:
+    """An image in one pass (encoders/vision/convert_vit.py): its pixels as numbers, and once more
+    while they are stacked; then, beside them, the patch embedding or a block. A block holds of each
+    token input, norm, queries, keys, values, attention, output and two sums, and of a chunk of them
+    the two sides of the MLP."""
+    pixels, vit = 3 * work.batch_pixels * size, vision.vit
+    hidden = vit.blocks[0].mlp.fc1.out_features
+    block = 9 * work.slots * vit.embed_dim + 2 * min(work.slots, CHUNK) * hidden
+    return max(2 * pixels, pixels + max(_embedding(vision, pixels // 3), block * size))
 
 
 def _embedding(vision: Any, pixels: int) -> int:

@@ -164,7 +164,8 @@ class Encoder(nn.Module):
 
     def _features(self, tiles: Tiles) -> Tensor:
         """Features `[m, E]` of the patches that exist."""
-        pixels = (tiles.pixels / 255 - self.mean) / self.std
+        # In place: of a whole image this is more than its features.
+        pixels = tiles.pixels.div_(255).sub_(self.mean).div_(self.std)
         prefix = self.vit.num_prefix_tokens
         real = tiles.real.flatten(1)
         mask: Tensor | Grid | None = None
