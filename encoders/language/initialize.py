@@ -20,9 +20,9 @@ ROWS = 512
 """Tokens recorded of each sequence."""
 ITERATIONS = 12
 """Steps of k-means."""
-RIDGE = 1e-3
+RIDGE = 1.0
 """Ridge penalty over the mean eigenvalue of the inputs' covariance."""
-SOFTNESS = 16.0
+SOFTNESS = 4.0
 """Query logits count squared distances to centres in units of their mean over this number."""
 SINK_LOGIT = -8.0
 """Key logit of a sink below the mean: the window has the sinks, and they would capture latents."""

@@ -115,8 +115,7 @@ def _shift(
     """The last window - 1 of the old tokens and these, of which `added` `[B]` are real."""
     width, length = state.keys.shape[1], k.shape[1]
     keys, values, filled = (
-        torch.cat([old, new], 1)
-        for old, new in zip(state[2:5], (k, v, near), strict=True)
+        torch.cat([old, new], 1) for old, new in zip(state[2:5], (k, v, near), strict=True)
     )
     if added is None:
         return keys[:, length:], values[:, length:], filled[:, length:]
@@ -140,7 +139,10 @@ def _attend(
     halo = before if length == size else -(-before // size) * size
     blocks = -(-length // size)
     fill = blocks * size - length
-    keys, values = _windows(state.keys, k, halo, size, fill), _windows(state.values, v, halo, size, fill)
+    keys, values = (
+        _windows(state.keys, k, halo, size, fill),
+        _windows(state.values, v, halo, size, fill),
+    )
     valid = _windows(state.filled, near, halo, size, fill)
     queries = _pad(_group(q, k), fill).unflatten(1, (blocks, size))
     sink_scores = _pad(sink_scores.transpose(1, 2), fill).unflatten(1, (blocks, size))

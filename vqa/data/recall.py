@@ -1,9 +1,8 @@
 """Sequences that hide a fact in text and ask for it at the end, to train long-range recall."""
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,42 +59,45 @@ PASSKEY = (
     "The pass key is {number}. Remember it. {number} is the pass key.",
     "What is the pass key? The pass key is {number}.",
 )
-"""The usual passkey test (Mohtashami and Jaggi, arXiv 2305.16300); never among the training facts."""
+"""The usual passkey test (Mohtashami and Jaggi, arXiv 2305.16300), never a fact of training."""
 
 
-@dataclass(frozen=True)
-class Recall:
-    """A text with a hidden fact: `prompt` ids up to the number asked for, and `answer`, its ids."""
+class Fact(NamedTuple):
+    """A sentence that states `number`, where it stands (a share of the text) and the question."""
 
-    prompt: list[int]
-    answer: list[int]
+    place: float
+    fact: str
+    question: str
+    number: str
 
 
-def hide(
-    tokenizer: Any,
-    filler: list[int],
-    place: float,
-    fact: str,
-    question: str,
-    number: str,
-    thing: str = "",
-) -> Recall:
-    """Insert `fact` at the share `place` of `filler` and ask `question` after it."""
-    encode: Callable[[str], list[int]] = lambda text: tokenizer(  # noqa: E731
-        text, add_special_tokens=False
-    )["input_ids"]
-    before, after = question.format(thing=thing, number="\0").split("\0")
-    start = round(place * len(filler))
-    stated = encode(f"\n\n{fact.format(thing=thing, number=number)}\n\n")
-    prompt = filler[:start] + stated + filler[start:] + encode(f"\n\n{before.rstrip()}")
-    return Recall(prompt, encode(f" {number}{after}"))
+def hide(tokenizer: Any, filler: list[int], facts: Sequence[Fact]) -> tuple[list[int], list[int]]:
+    """Token ids of the text with its facts and questions, and labels: the numbers asked for."""
+
+    def encode(text: str) -> list[int]:
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    ids, start = [], 0
+    for fact in sorted(facts):
+        end = round(fact.place * len(filler))
+        ids += filler[start:end] + encode(f"\n\n{fact.fact}\n\n")
+        start = end
+    ids += filler[start:]
+    labels = [IGNORE] * len(ids)
+    for fact in facts:
+        before, after = fact.question.split("{number}")
+        asked, answer = encode(f"\n\n{before.rstrip()}"), encode(f" {fact.number}{after}")
+        ids += asked + answer
+        labels += [IGNORE] * len(asked) + answer
+    return ids, labels
 
 
 class RecallSequences(Dataset[tuple[Tensor, Tensor]]):
-    """`count` sequences `(ids, labels)` of about `length` tokens with one hidden fact each.
+    """`count` sequences `(ids, labels)` of up to `length` tokens with one or two hidden facts.
 
-    Sequence i depends on `seed` and i alone. The fact stands outside the last `window` tokens;
-    labels are the answer's tokens, IGNORE elsewhere.
+    Sequence i depends on `seed` and i alone. Facts stand outside the last `window` tokens;
+    labels are the answers' tokens, IGNORE elsewhere.
     """
 
     def __init__(
@@ -109,19 +111,24 @@ class RecallSequences(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         draw = random.Random(f"{self.seed} {index}")
-        size = max(1, self.length - 64)  # room for fact and question
+        longest = max(2, self.length - 128)  # room for facts and questions
+        size = draw.randint(min(longest, self.window + 128), longest)
         start = draw.randrange(max(1, len(self.tokens) - size))
+        latest = max(0.02, 1 - (self.window + 16) / size)
+        facts = [
+            self._fact(draw, thing, draw.uniform(0, latest))
+            for thing in draw.sample(THINGS, draw.choice((1, 1, 2)))
+        ]
         filler = self.tokens[start : start + size].tolist()
-        latest = max(0.05, 1 - (self.window + 32) / size)
-        number = str(draw.randrange(10**4, 10 ** draw.choice((5, 5, 5, 6, 7))))
-        thing = draw.choice(THINGS) + draw.choice(OWNERS)
-        fact, question = draw.choice(FACTS), draw.choice(QUESTIONS)
-        place = draw.uniform(0, latest)
-        recall = hide(self.tokenizer, filler, place, fact, question, number, thing)
-        ids = torch.tensor(recall.prompt + recall.answer)
-        labels = torch.full_like(ids, IGNORE)
-        labels[len(recall.prompt) :] = ids[len(recall.prompt) :]
+        ids, labels = (torch.tensor(part) for part in hide(self.tokenizer, filler, facts))
         return ids, labels
+
+    @staticmethod
+    def _fact(draw: random.Random, thing: str, place: float) -> Fact:
+        thing += draw.choice(OWNERS)
+        number = str(draw.randrange(10**4, 10 ** draw.choice((5, 5, 5, 6, 7))))
+        fact = draw.choice(FACTS).format(thing=thing, number=number)
+        return Fact(place, fact, draw.choice(QUESTIONS).replace("{thing}", thing), number)
 
 
 class ConversionSequences(Dataset[tuple[Tensor, Tensor]]):

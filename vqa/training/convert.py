@@ -24,7 +24,7 @@ from vqa.training.text_data import TrainingLoader
 
 CHECKPOINT_STEPS = 10
 """Optimizer steps between checkpoints."""
-INITIAL_BLOCKS = 6
+INITIAL_BLOCKS = 12
 """Blocks of text from which latents are initialised."""
 
 
