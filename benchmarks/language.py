@@ -28,20 +28,23 @@ POINTS = 12
 CURVE_BLOCKS, FINAL_BLOCKS = 16, 96
 """Validation blocks of 1,024 tokens at a point of the curve and at the end; half of 2,048."""
 
+DEPTH = 2
 MIXERS = {
-    "softmax": LanguageNetwork("attention", mixer_args={"rotary": True}),
-    "Latte": LanguageNetwork("latte", mixer_args={"latents": 128}),
-    "Latte + VAPOR": LanguageNetwork("latte", mixer_args={"latents": 128, "vapor": True}),
+    "softmax": LanguageNetwork("attention", depth=DEPTH, mixer_args={"rotary": True}),
+    "Latte": LanguageNetwork("latte", depth=DEPTH, mixer_args={"latents": 128}),
+    "Latte + VAPOR": LanguageNetwork(
+        "latte", depth=DEPTH, mixer_args={"latents": 128, "vapor": True}
+    ),
     # Its window has queries and keys of its own; the MLP pays for them.
     "Latte-Macchiato": LanguageNetwork(
-        "macchiato", mlp_ratio=3.0, mixer_args={"latents": 128, "window": 128}
+        "macchiato", depth=DEPTH, mlp_ratio=3.0, mixer_args={"latents": 128, "window": 128}
     ),
 }
 TOKENIZATIONS: dict[str, dict[str, Any]] = {
     "characters": {"tokenizer": "characters", "length": 2048},
     "tokens": {"tokenizer": "bpe", "vocab_size": 2048, "length": 1024},
 }
-STEPS = {"characters": 500, "tokens": 900}
+STEPS = {"characters": 800, "tokens": 1000}
 """Of one block each."""
 
 

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from vqa.__main__ import main
+from vqa.datasets import DataError
 from vqa.training.language import LanguageModule, next_token_loss
+from vqa.training.text_data import TextData
 
 CONFIG = """
 trainer:
@@ -93,14 +95,11 @@ def test_fit_language_learns_and_resumes_to_the_same_weights(folder: Path) -> No
 @pytest.mark.parametrize(
     ("name", "content", "options", "sentence"),
     [
-        ("train.txt", None, [], "cannot read"),
         ("val.txt", None, [], "val.txt: No such file"),
         ("val.txt", b" \n", [], "val.txt is empty"),
         ("train.txt", b"caf\xe9 au lait", [], "train.txt is not UTF-8 text: byte 3"),
         ("val.txt", b"short", [], "the text has 6 tokens, fewer than a block of 33"),
-        ("train.txt", b"short", [], "the text has 6 tokens, fewer than a block of 33"),
         ("train.txt", b"x" * 99, ["--trainer.max_steps", "-1"], "set trainer.max_steps"),
-        ("train.txt", b"x" * 99, ["--data.length", "0"], "data.length must be 1 or more, not 0"),
         ("train.txt", b"x" * 99, ["--data.tokenizer", "nowhere"], "no tokenizer.json in nowhere"),
         ("train.txt", b"x" * 99, ["--model.network.mixer", "nope"], "attention, latte"),
     ],
@@ -122,6 +121,11 @@ def test_fit_language_refuses_bad_files_and_values(
     error = capsys.readouterr().err
     told = [line for line in error.splitlines() if line.startswith("vqa: ")]
     assert len(told) == 1 and sentence in told[0] and "Traceback" not in error
+
+
+def test_text_data_refuses_counts_below_one() -> None:
+    with pytest.raises(DataError, match=r"data\.length must be 1 or more, not 0"):
+        TextData([], [], length=0)
 
 
 def test_fit_language_help_explains_every_argument(
