@@ -1,7 +1,7 @@
 """Blocks and stacks of token mixers: the same class reads (bidirectional) and writes (causal)."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,13 @@ States = list[Any]
 
 CHUNK = 8192
 """Tokens, of all rows together, that a block holds the inner activations of without gradients."""
+
+
+class ValueLayer(NamedTuple):
+    """A layer that makes values, `heads` of them side by side."""
+
+    layer: nn.Module
+    heads: int
 
 
 class Block(nn.Module):
@@ -145,6 +152,18 @@ class Stack(nn.Module):
             for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
+
+    @property
+    def state_types(self) -> list[type[Any]]:
+        """The class of each layer's state."""
+        blocks: Any = self.blocks
+        return [block.mixer.state for block in blocks]
+
+    @property
+    def value_layers(self) -> list[ValueLayer]:
+        """What makes the values of each layer."""
+        blocks: Any = self.blocks
+        return [ValueLayer(block.mixer.value, block.mixer.heads) for block in blocks]
 
     def forward(
         self,

@@ -7,6 +7,9 @@ from torch.nn.functional import linear
 class TokenEmbedding(nn.Module):
     """Vectors of token numbers, and back through the same table (Press and Wolf, 2017)."""
 
+    positions = True
+    """Whether sine positions are to be added: who reads these vectors has none of its own."""
+
     def __init__(self, vocabulary: int, dim: int) -> None:
         super().__init__()
         self.table = nn.Embedding(vocabulary, dim)

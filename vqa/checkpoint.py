@@ -71,6 +71,19 @@ def load(
     return model.eval()
 
 
+def language_config(folder: str | Path) -> dict[str, Any]:
+    """The config.json of a language model's folder.
+
+    Raises ValueError, in one sentence, if there is none.
+    """
+    path = Path(folder) / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} is no language model folder: {error}") from None
+    return config
+
+
 def fill(model: "LatteVQA", folder: Path) -> None:
     """Loads the weights in `folder` into `model`.
 

@@ -95,6 +95,9 @@ class Network:
     """How the decoder takes in what was read: as the initial state of each layer, or as a sequence
     that passes through the decoder's blocks before the answer."""
 
+    language_model: dict[str, Any] | None = None
+    """config.json of a converted language model (vqa convert) that reads the question and writes
+    the answer, in place of `decoder_depth` blocks; training sets it from model.language_model."""
     answer_tokens: int = 32
     """Tokens of the longest answer that is written."""
     carry: bool = False
@@ -119,6 +122,12 @@ class Network:
     def __post_init__(self) -> None:
         if self.decoder_args and self.decoder_mixer is None:
             raise ValueError("decoder_args are for a decoder_mixer, and none is given")
+        if self.language_model is not None and (self.question != "decoder" or self.carry):
+            raise ValueError(
+                "a language model reads the question: set question to decoder and carry to false"
+            )
+        if self.language_model is not None and self.memory != "state":
+            raise ValueError("a language model takes images as states: set memory to state")
         if self.find and self.question != "encoder":
             raise ValueError("find is for a question in the encoder: set question to encoder")
         if self.tally and (self.question != "encoder" or self.find):

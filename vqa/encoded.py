@@ -95,11 +95,9 @@ def _memory(tensors: dict[str, Tensor], grids: list[Any], model: LatteVQA) -> En
     if grids:
         shapes = [tuple(Grid(*grid) for grid in row) for row in grids]
         return ImageTokens(grids=shapes, **tensors)
-    blocks: list[Any] = list(model.decoder.blocks)
-    kinds = [block.mixer.state for block in blocks]
     return StateCache(
         [
             kind(*(tensors[f"{layer}.{name}"] for name in kind._fields))
-            for layer, kind in enumerate(kinds)
+            for layer, kind in enumerate(model.decoder.state_types)
         ]
     )

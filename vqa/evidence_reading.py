@@ -125,10 +125,11 @@ def _gradients(model: LatteVQA, states: StateCache, batch: Batch) -> tuple[State
     gradients = [
         type(state)(*(_or_zeros(known.get(id(part)), part) for part in state)) for state in leaves
     ]
-    heads = model.network.heads
+    heads = [layer.heads for layer in model.decoder.value_layers]
     credit = torch.zeros(len(batch), device=model.device)
-    for value, slope in zip(values, slopes[len(parts) :], strict=True):
-        of_heads = (value.detach() * _or_zeros(slope, value)).float().unflatten(-1, (heads, -1))
+    for number, (value, slope) in enumerate(zip(values, slopes[len(parts) :], strict=True)):
+        split = (heads[number % len(heads)], -1)  # layer by layer, text by text
+        of_heads = (value.detach() * _or_zeros(slope, value)).float().unflatten(-1, split)
         credit += of_heads.sum(-1).clamp(min=0).sum((1, 2))
     return gradients, credit
 
@@ -152,8 +153,8 @@ def _values(model: LatteVQA) -> Iterator[list[Tensor]]:
         if get_ident() == thread:
             seen.append(values.requires_grad_())
 
-    blocks: Any = model.decoder.blocks
-    handles = [block.mixer.value.register_forward_hook(keep) for block in blocks]
+    layers = [value.layer for value in model.decoder.value_layers]
+    handles = [layer.register_forward_hook(keep) for layer in layers]
     try:
         yield seen
     finally:

@@ -12,6 +12,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from encoders import pointer as pointers
 from encoders.finder import Finder, finding_loss, naming_loss
+from encoders.language.pretrained import PretrainedDecoder, PretrainedEmbedding
 from encoders.patch_grids import strips
 from encoders.pixels import Pixels
 from encoders.position import count_places, next_place, sine
@@ -48,8 +49,9 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         network = Network.of(config.network)
         self.network = network
         self.vision = _vision(network.vision, network.dim)
-        self.text = TokenEmbedding(config.vocab_size, network.dim)
-        self.kind = nn.Parameter(torch.zeros(2, network.dim))  # question, answer
+        self.text: Any = None
+        if network.language_model is None:
+            self.text = TokenEmbedding(config.vocab_size, network.dim)
         reads = _mixer(network, network.mixer, network.mixer_args)
         reads |= {"grid_conv": network.grid_conv, "kernel": network.kernel}
         size = (network.dim, network.encoder_depth, network.heads)
@@ -66,9 +68,11 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         # Which tokens stand for a letter: `build` knows the tokenizer.
         letters = torch.ones(config.vocab_size, dtype=torch.bool) if network.find else None
         self.register_buffer("letters", letters)
-        own = network.decoder_args if network.decoder_mixer else network.mixer_args
-        size = (network.dim, network.decoder_depth, network.heads)
-        self.decoder = Stack(*size, causal=True, **_mixer(network, network.writes, own))
+        self.decoder = _decoder(network)
+        if network.language_model is not None:
+            self.text = PretrainedEmbedding(self.decoder)
+        # Kind of text: question, answer.
+        self.kind = nn.Parameter(torch.zeros(2, network.dim)) if self.text.positions else None
         self.carry = nn.Linear(network.dim, network.dim, bias=False) if network.carry else None
         self.post_init()
 
@@ -216,7 +220,9 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
     def _words(self, tokens: Tensor, kind: int, start: int = 0) -> Tensor:
         """Embedded text `[B, T, D]`; its positions count from `start`."""
         place = torch.arange(start, start + tokens.shape[1], device=tokens.device)
-        embedded = self.text(tokens)
+        embedded: Tensor = self.text(tokens)
+        if self.kind is None:
+            return embedded
         out: Tensor = embedded + (sine(place, embedded.shape[-1]) + self.kind[kind]).to(
             embedded.dtype
         )
@@ -321,6 +327,14 @@ def _mixer(network: Network, name: str, more: dict[str, Any]) -> dict[str, Any]:
     words = {"mixer": name, "mlp_ratio": network.mlp_ratio, "dropout": network.dropout}
     latents = {} if name == "attention" else {"latents": network.latents}
     return words | latents | more
+
+
+def _decoder(network: Network) -> Any:
+    if network.language_model is not None:
+        return PretrainedDecoder(network.language_model, network.dim)
+    own = network.decoder_args if network.decoder_mixer else network.mixer_args
+    size = (network.dim, network.decoder_depth, network.heads)
+    return Stack(*size, causal=True, **_mixer(network, network.writes, own))
 
 
 def _vision(words: Vision, dim: int) -> Any:

@@ -1,7 +1,7 @@
 """Training: what Lightning needs to know about the model."""
 
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class VQAModule(LightningModule):
             and tokenizer (data.tokenizer) must be those of this training.
         vit_weights: a file of pretrained weights for the ViT (timm's key names), or "pretrained"
             for those that timm downloads; none trains it from scratch.
+        language_model: folder of a converted language model (of `vqa convert`) that reads the
+            question and writes the answer; data.tokenizer must be the same folder.
         freeze_vision: leave the image encoder as it is at the start, for vit_weights or a
             checkpoint; its map to the network's width learns. Images are encoded one by one, so
             that neither a batch nor data.features, which keeps features on disk, changes a bit.
@@ -66,6 +68,7 @@ class VQAModule(LightningModule):
         max_answer_tokens: int = 32,
         init_from: str | None = None,
         vit_weights: str | None = None,
+        language_model: str | None = None,
         freeze_vision: bool = False,
         reading_weight: float = 0.0,
         images_at_once: int | None = None,
@@ -77,6 +80,9 @@ class VQAModule(LightningModule):
                 "model.reading_weight teaches the image encoder to name letters: set it to 0 for "
                 "one that is frozen (model.freeze_vision) or that keeps letters alone (glyphs)"
             )
+        if language_model is not None:
+            config = checkpoint.language_config(language_model)
+            network = replace(network, language_model=config)
         # Plain types only: a checkpoint must load with weights_only=True.
         self.save_hyperparameters({"network": asdict(network)})
         self.network = network
@@ -88,6 +94,7 @@ class VQAModule(LightningModule):
         self.max_answer_tokens = max_answer_tokens
         self.init_from = init_from
         self.vit_weights = vit_weights
+        self.language_model = language_model
         self.freeze_vision = freeze_vision
         self.named_at = 0
         self.reading_weight = reading_weight
@@ -104,6 +111,9 @@ class VQAModule(LightningModule):
             return
         self.tokenizer = self.trainer.datamodule.tokenizer  # type: ignore[attr-defined]
         self.model = build(self.network, self.tokenizer)
+        if self.language_model:
+            self._check_tokenizer("language_model", Path(self.language_model))
+            self.model.decoder.load(self.language_model)
         if self.init_from:
             self._begin(checkpoint.find(self.init_from))
         if self.vit_weights:
@@ -119,13 +129,16 @@ class VQAModule(LightningModule):
     def _begin(self, folder: Path) -> None:
         """Takes over the weights of `folder`, whose words must mean what they mean here."""
         assert self.model is not None
+        self._check_tokenizer("init_from", folder)
+        checkpoint.fill(self.model, folder)
+
+    def _check_tokenizer(self, option: str, folder: Path) -> None:
         theirs = tokenizers.load(str(folder)).backend_tokenizer.to_str()
         if theirs != self.tokenizer.backend_tokenizer.to_str():
             raise ValueError(
-                f"model.init_from {folder} has another tokenizer than this training; "
+                f"model.{option} {folder} has another tokenizer than this training; "
                 f"set data.tokenizer to {folder}"
             )
-        checkpoint.fill(self.model, folder)
 
     def train(self, mode: bool = True) -> "VQAModule":
         """A frozen image encoder stays in eval mode."""
