@@ -118,7 +118,9 @@ def test_scan_of_a_padded_batch_equals_single_rows(decoder: PretrainedDecoder) -
     answer = words(decoder, 2, 4, seed=3)
     after = decoder.scan(answer, None, states)[0]
     for row, length in ((0, 11), (1, 30)):
-        alone, own = decoder.scan(x[row : row + 1, :length], None, decoder.prefix(tokens[row][None]))
+        alone, own = decoder.scan(
+            x[row : row + 1, :length], None, decoder.prefix(tokens[row][None])
+        )
         torch.testing.assert_close(batch[row, :length], alone[0], rtol=1e-4, atol=1e-5)
         expected = decoder.scan(answer[row : row + 1], None, own)[0][0]
         torch.testing.assert_close(after[row], expected, rtol=1e-4, atol=1e-5)
