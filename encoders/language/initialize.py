@@ -93,7 +93,7 @@ def initialize_latents(
     samples = sample_layers(model, batches)
     generator = torch.Generator().manual_seed(seed)
     for layer, sample in samples.items():
-        _fit_layer(layer, sample, method, generator)
+        fit_layer(layer, sample, method, generator)
         sample.parts.clear()
 
 
@@ -121,9 +121,10 @@ def sample_layers(model: Any, batches: Iterable[Tensor]) -> dict[MacchiatoAttent
     return samples
 
 
-def _fit_layer(
+def fit_layer(
     layer: MacchiatoAttention, sample: LayerSample, method: Method, generator: torch.Generator
 ) -> None:
+    """Set one layer's latents and gate from what it saw."""
     x, q, k, outside, position = sample.tensors()
     solve = _Ridge(x)
     logits = torch.zeros(len(x), layer.heads, layer.latents, device=x.device)
