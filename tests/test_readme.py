@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from vqa import tokenizer as tokenizers
 from vqa.__main__ import main
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +28,24 @@ def test_python_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         exec(code, names)
         answer = names["answer"]
         assert (answer["answer"] if isinstance(answer, dict) else answer.answer) == "green"
+
+
+def test_language_model_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a tiny random model in place of the one that it names."""
+    monkeypatch.chdir(tmp_path)
+    tokenizer = tokenizers.train(iter([]), tokenizers.BYTES)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    tokens = {"vocab_size": len(tokenizer), "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    LlamaForCausalLM(LlamaConfig(**sizes, **heads, **tokens)).save_pretrained("tiny")
+    tokenizer.save_pretrained("tiny")
+    (code,) = blocks("python language-model")
+    named = '"HuggingFaceTB/SmolLM2-135M-Instruct"'
+    assert named in code
+    names: dict[str, Any] = {}
+    exec(code.replace(named, '"tiny"'), names)
+    assert type(names["model"]).__name__ == "LatteLlamaForCausalLM"
+    assert (tmp_path / "latte-lm" / "model.safetensors").is_file()
 
 
 def test_first_command_answers(

@@ -139,8 +139,12 @@ def label_loss(model: Any, ids: Tensor, labels: Tensor) -> Tensor:
 
 def add_adapters(model: Any, rank: int) -> Any:
     """Add LoRA adapters to all linear layers of a converted model; its latents stay trainable."""
-    from peft import LoraConfig, get_peft_model
-
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise ValueError(
+            "LoRA needs peft: pip install 'latte-vqa[language]', or train all weights: --lora-rank 0"
+        ) from None
     names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     adapted = get_peft_model(
         model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names, task_type="CAUSAL_LM")
