@@ -54,7 +54,7 @@ def test_imports_are_read_wherever_they_stand() -> None:
     assert within(users("torch"), "encoders/") and within(users("encoders"), "vqa/")
 
 
-@pytest.mark.parametrize("above", ("vqa", "app", "transformers", "PIL", "huggingface_hub"))
+@pytest.mark.parametrize("above", ("vqa", "app", "PIL", "huggingface_hub"))
 def test_encoders_know_tensors_only(above: str) -> None:
     assert not within(users(above), "encoders/")
 
@@ -69,6 +69,11 @@ def test_the_app_reaches_tensors_through_questions() -> None:
 
 def test_timm_is_an_image_encoder_only() -> None:
     assert users("timm") and users("timm") == within(users("timm"), "encoders/vision/")
+
+
+def test_transformers_is_a_language_model_only() -> None:
+    tensors = within(users("transformers"), "encoders/")
+    assert tensors and tensors == within(tensors, "encoders/language/")
 
 
 def test_gradio_is_of_the_app_only() -> None:
