@@ -59,18 +59,22 @@ def sink_window(
 ) -> tuple[Tensor, SinkWindowState]:
     """Attend from each token to its window and to the sinks; continue from `state`.
 
-    `q_sink` are the queries for the sinks and `k_sink` the keys of the call's first tokens as sinks:
-    rotary positions of their own keep the distance within what the model was trained on. `real` bool `[B, T]` marks
-    tokens that are no padding; all real ones come first. Logits are scaled by `scale`, default
-    Dh^-0.5. Returns y `[B, T, H, Dh]` (finite but meaningless at padding) and the new state.
+    `q_sink` are the queries for the sinks and `k_sink` the keys of the call's first tokens as
+    sinks: rotary positions of their own keep the distance within what the model was trained on.
+    `real` bool `[B, T]` marks tokens that are no padding; all real ones come first. Logits are
+    scaled by `scale`, default Dh^-0.5. Returns y `[B, T, H, Dh]` (finite but meaningless at
+    padding) and the new state.
     Raises ValueError if padding stands before a real token or shapes disagree.
     """
-    if q.dim() != 4 or q.shape != q_sink.shape or k.shape != v.shape:
+    alike = q.dim() == k.dim() == 4 and q.shape == q_sink.shape and k.shape == v.shape
+    alike = alike and q.shape[:2] == k.shape[:2] and q.shape[3] == k.shape[3]
+    if not alike or q.shape[2] % k.shape[2]:
         shapes = f"q {list(q.shape)}, k {list(k.shape)}, v {list(v.shape)}"
         raise ValueError(f"q must be [B, T, H, Dh] and k, v alike [B, T, Hkv, Dh], got {shapes}")
     if real is not None and bool((real[:, 1:] & ~real[:, :-1]).any()):
         raise ValueError("padding must stand on the right of all real tokens")
     scale = q.shape[-1] ** -0.5 if scale is None else scale
+    q, q_sink = q * scale, q_sink * scale  # far fewer numbers than the scores
     index = state.count.unsqueeze(1) + torch.arange(k.shape[1], device=k.device)
     added = torch.full_like(state.count, k.shape[1]) if real is None else real.sum(1)
     sink_keys, sink_values = _update_sinks(state, k_sink, v, added)
@@ -79,9 +83,9 @@ def sink_window(
     sink_scores = _group(q_sink, k).transpose(1, 2).flatten(2, 3) @ sink_keys.permute(0, 2, 3, 1)
     after = torch.arange(sink_keys.shape[1], device=k.device) > index.unsqueeze(-1)
     # [B, Hkv, T, G, S]
-    sink_scores = sink_scores.unflatten(2, (k.shape[1], -1)).float() * scale
+    sink_scores = sink_scores.unflatten(2, (k.shape[1], -1)).float()
     sink_scores = sink_scores.masked_fill(after[:, None, :, None], _lowest(sink_scores))
-    y = _attend(q, k, v, sink_scores, sink_values, state, near, scale)
+    y = _attend(q, k, v, sink_scores, sink_values, state, near)
     keys, values, filled = _shift(state, k, v, near, None if real is None else added)
     return y, SinkWindowState(sink_keys, sink_values, keys, values, filled, state.count + added)
 
@@ -131,7 +135,6 @@ def _attend(
     sink_values: Tensor,
     state: SinkWindowState,
     near: Tensor,
-    scale: float,
 ) -> Tensor:
     """Blocks of queries over the keys of their windows and the sinks."""
     length, size = q.shape[1], min(BLOCK, q.shape[1])
@@ -154,7 +157,7 @@ def _attend(
         # [B, n, Hkv, C * G, Dh] @ [B, n, Hkv, Dh, K]
         own = queries[:, part].permute(0, 1, 3, 2, 4, 5)
         scores = own.flatten(3, 4) @ keys[:, part].permute(0, 1, 3, 4, 2)
-        scores = scores.float().mul(scale).unflatten(3, (size, -1))
+        scores = scores.float().unflatten(3, (size, -1))
         masked = ~(inside & valid[:, part].unsqueeze(2))  # [B, n, C, K]
         scores = scores.masked_fill(masked[:, :, None, :, None], _lowest(scores))
         sink = sink_scores[:, part].transpose(2, 3)  # [B, n, Hkv, C, G, S]
