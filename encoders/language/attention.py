@@ -36,7 +36,7 @@ class MacchiatoState(NamedTuple):
     keys: Tensor
     values: Tensor
     filled: Tensor
-    count: Tensor
+    length: Tensor
 
 
 class MacchiatoAttention(nn.Module):
@@ -48,6 +48,11 @@ class MacchiatoAttention(nn.Module):
     the projections (see encoders/mixers/latte.py). Distances to the sinks count up to where these
     leave the window, and no further: beyond, positions would be larger than any in training.
     """
+
+    q_proj: Any
+    k_proj: Any
+    v_proj: Any
+    o_proj: Any
 
     def __init__(
         self,
@@ -116,11 +121,14 @@ class MacchiatoAttention(nn.Module):
         """The original layer: outputs `[B, T, D]` of causal softmax attention over all tokens."""
         q, k, v = self.project(x)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         y = scaled_dot_product_attention(
-            *(part.transpose(1, 2) for part in (q, k, v)),
+            q,
+            k,
+            v,
             is_causal=True,
             scale=self.scaling,
-            enable_gqa=q.shape[2] != k.shape[2],
+            enable_gqa=q.shape[1] != k.shape[1],
         )
         out: Tensor = self.o_proj(y.transpose(1, 2).flatten(2))
         return out
@@ -167,8 +175,8 @@ class MacchiatoAttention(nn.Module):
         state: SinkWindowState,
         real: Tensor | None = None,
     ) -> tuple[Tensor, SinkWindowState]:
-        """The pretrained softmax attention to window and sinks, of queries and keys as projected."""
-        count = state.count.unsqueeze(1) + torch.arange(q.shape[1], device=q.device)
+        """Pretrained softmax attention to window and sinks, queries and keys as projected."""
+        count = state.length.unsqueeze(1) + torch.arange(q.shape[1], device=q.device)
         # From this count on the sinks stay as far away as where they left the window.
         far = count.clamp(max=self.window + self.sinks - 1)
         q_sink = rotate(q, *self.rotary[0](q, far))

@@ -69,7 +69,7 @@ class PretrainedDecoder(nn.Module):
     def value_layers(self) -> list[ValueLayer]:
         """What makes the values of each layer."""
         return [
-            ValueLayer(layer.v_proj, layer.v_proj.out_features // layer.head_dim)  # type: ignore[operator, arg-type]
+            ValueLayer(layer.v_proj, layer.v_proj.out_features // layer.head_dim)
             for layer in self.attentions
         ]
 
@@ -94,15 +94,16 @@ class PretrainedDecoder(nn.Module):
         """
         states: States = []
         for layer, attention in zip(self.model.layers, self.attentions, strict=True):
-            total: State | None = None
+            sizes = (len(memory), attention.heads, attention.latents, attention.head_dim)
+            total = State.empty(*sizes, device=memory.device)
             for span in spans(memory):
                 key, value = self._latent(layer, attention, memory[:, span])
                 part = State.of(key, value, None if mask is None else mask[:, span])
-                total = part if total is None else total.merge(part)
-            heads = attention.k_proj.out_features // attention.head_dim  # type: ignore[operator]
+                total = total.merge(part)
+            heads = attention.k_proj.out_features // attention.head_dim
             like = memory.new_empty(len(memory), 0, heads, attention.head_dim)
             empty = SinkWindowState.empty(like, attention.window, attention.sinks)
-            states.append(MacchiatoState(*total, *empty))  # type: ignore[misc]
+            states.append(MacchiatoState(*total, *empty))
         return states
 
     def scan(
@@ -116,7 +117,7 @@ class PretrainedDecoder(nn.Module):
         cache = DynamicCache()
         count = torch.zeros(len(x), dtype=torch.long, device=x.device)
         if states is not None:
-            count = states[0].count
+            count = states[0].length
             for index, state in enumerate(states):
                 store_state(cache, index, state, 0)
         real = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
@@ -166,7 +167,7 @@ class PretrainedDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Latent key logits `[B, S, H, Lh]` and values `[B, S, H, Dh]` of one layer."""
         x = layer.input_layernorm(self.connector(memory))
-        value = attention.v_proj(x).unflatten(-1, (-1, attention.head_dim))  # type: ignore[operator]
+        value = attention.v_proj(x).unflatten(-1, (-1, attention.head_dim))
         value = value.repeat_interleave(attention.heads // value.shape[2], 2)
         return attention.latent_logits(x)[1], value
 

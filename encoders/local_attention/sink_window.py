@@ -26,7 +26,7 @@ class SinkWindowState(NamedTuple):
 
     Sinks `[B, S, Hkv, Dh]`, rotated for `q_sink`; the last window - 1 tokens
     `[B, window - 1, Hkv, Dh]`, youngest on the right, valid where `filled` `[B, window - 1]` (sinks
-    are not); `count` int64 `[B]`, the number of real tokens so far.
+    are not); `length` int64 `[B]`, the number of real tokens so far.
     """
 
     sink_keys: Tensor
@@ -34,7 +34,7 @@ class SinkWindowState(NamedTuple):
     keys: Tensor
     values: Tensor
     filled: Tensor
-    count: Tensor
+    length: Tensor
 
     @classmethod
     def empty(cls, k: Tensor, window: int, sinks: int) -> "SinkWindowState":
@@ -75,8 +75,8 @@ def sink_window(
         raise ValueError("padding must stand on the right of all real tokens")
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     q, q_sink = q * scale, q_sink * scale  # far fewer numbers than the scores
-    index = state.count.unsqueeze(1) + torch.arange(k.shape[1], device=k.device)
-    added = torch.full_like(state.count, k.shape[1]) if real is None else real.sum(1)
+    index = state.length.unsqueeze(1) + torch.arange(k.shape[1], device=k.device)
+    added = torch.full_like(state.length, k.shape[1]) if real is None else real.sum(1)
     sink_keys, sink_values = _update_sinks(state, k_sink, v, added)
     near = index >= sink_keys.shape[1]
     near = near if real is None else near & real
@@ -87,7 +87,7 @@ def sink_window(
     sink_scores = sink_scores.masked_fill(after[:, None, :, None], _lowest(sink_scores))
     y = _attend(q, k, v, sink_scores, sink_values, state, near)
     keys, values, filled = _shift(state, k, v, near, None if real is None else added)
-    return y, SinkWindowState(sink_keys, sink_values, keys, values, filled, state.count + added)
+    return y, SinkWindowState(sink_keys, sink_values, keys, values, filled, state.length + added)
 
 
 def _group(q: Tensor, k: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def _update_sinks(
 ) -> tuple[Tensor, Tensor]:
     """Sinks after `added` `[B]` more tokens: the first real tokens of each row."""
     slot = torch.arange(state.sink_keys.shape[1], device=k.device)
-    source = slot - state.count.unsqueeze(1)  # where in this call sink number `slot` stands
+    source = slot - state.length.unsqueeze(1)  # where in this call sink number `slot` stands
     new = (source >= 0) & (source < added.unsqueeze(1))
     source = source.clamp(0, k.shape[1] - 1)
     new = new[..., None, None]
