@@ -62,6 +62,12 @@ PASSKEY = (
 """The usual passkey test (Mohtashami and Jaggi, arXiv 2305.16300), never a fact of training."""
 
 
+RESERVED = 128
+"""Tokens of a sequence for facts and questions."""
+MARGIN = 16
+"""Tokens between the window and the latest fact."""
+
+
 class Fact(NamedTuple):
     """A sentence that states `number`, where it stands (a share of the text) and the question."""
 
@@ -96,13 +102,20 @@ def hide(tokenizer: Any, filler: list[int], facts: Sequence[Fact]) -> tuple[list
 class RecallSequences(Dataset[tuple[Tensor, Tensor]]):
     """`count` sequences `(ids, labels)` of up to `length` tokens with one or two hidden facts.
 
-    Sequence i depends on `seed` and i alone. Facts stand outside the last `window` tokens;
-    labels are the answers' tokens, IGNORE elsewhere.
+    Sequence i depends on `seed` and i alone. Facts stand outside the last `window` tokens of text;
+    labels are the answers' tokens, IGNORE elsewhere. Where facts and questions alone need more
+    than 128 tokens, the text before the first fact is shortened.
+    Raises ValueError if `length` leaves no text outside the window.
     """
 
     def __init__(
         self, tokens: Tensor, tokenizer: Any, length: int, window: int, count: int, seed: int = 0
     ) -> None:
+        if length < window + MARGIN + RESERVED:
+            raise ValueError(
+                f"recall needs sequences of {window + MARGIN + RESERVED} tokens or more with a "
+                f"window of {window}, not {length}"
+            )
         self.tokens, self.tokenizer, self.count, self.seed = tokens, tokenizer, count, seed
         self.length, self.window = length, window
 
@@ -111,17 +124,19 @@ class RecallSequences(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         draw = random.Random(f"{self.seed} {index}")
-        longest = max(2, self.length - 128)  # room for facts and questions
+        longest = self.length - RESERVED
         size = draw.randint(min(longest, self.window + 128), longest)
         start = draw.randrange(max(1, len(self.tokens) - size))
-        latest = max(0.02, 1 - (self.window + 16) / size)
+        latest = 1 - (self.window + MARGIN) / size
         facts = [
             self._fact(draw, thing, draw.uniform(0, latest))
             for thing in draw.sample(THINGS, draw.choice((1, 1, 2)))
         ]
         filler = self.tokens[start : start + size].tolist()
-        ids, labels = (torch.tensor(part) for part in hide(self.tokenizer, filler, facts))
-        return ids, labels
+        ids, labels = hide(self.tokenizer, filler, facts)
+        first = round(min(fact.place for fact in facts) * len(filler))
+        cut = min(max(0, len(ids) - self.length), first)
+        return torch.tensor(ids[cut:]), torch.tensor(labels[cut:])
 
     @staticmethod
     def _fact(draw: random.Random, thing: str, place: float) -> Fact:

@@ -17,6 +17,9 @@ from transformers import get_cosine_with_min_lr_schedule_with_warmup
 from encoders.language import latte_layers
 from encoders.language.attention import MacchiatoAttention
 
+PEFT_MISSING = (
+    "LoRA needs peft: pip install 'latte-vqa[language]', or train all weights: --lora-rank 0"
+)
 LATENT_NAMES = ("latent_query", "latent_key", "gate")
 
 
@@ -70,20 +73,28 @@ class AttentionTransfer(ConversionStage):
             weight.requires_grad_(is_latent(name))
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        errors = transfer_errors(self.model, batch[0])
+        errors = transfer_errors(self.model, *batch)
         loss = torch.stack(errors).mean()
         self.log("train/transfer", loss, prog_bar=True, batch_size=len(batch[0]))
         return loss
 
 
-def transfer_errors(model: Any, ids: Tensor) -> list[Tensor]:
-    """Squared error of each converted layer relative to its softmax output, `ids` int `[B, T]`."""
+def transfer_errors(model: Any, ids: Tensor, labels: Tensor) -> list[Tensor]:
+    """Squared error of each converted layer relative to its softmax output, `ids` int `[B, T]`.
+
+    Where only some tokens have `labels`, the places that predict them count as much as all places
+    together: a few answers would be lost among the text around them.
+    """
     errors: list[Tensor] = []
+    asked = labels[:, 1:] >= 0
+    places: list[Any] = [slice(None)] if bool(asked.all()) else [slice(None), asked]
 
     def compare(layer: Any, _: Any, words: dict[str, Any], output: Any) -> tuple[Tensor, None]:
         with torch.no_grad():
             target = layer.softmax(words["hidden_states"], *words["position_embeddings"])
-        errors.append((output[0] - target).square().mean() / target.square().mean())
+        wrong, power = (x[:, :-1].square().mean(-1) for x in (output[0] - target, target))
+        parts = [wrong[place].mean() / power[place].mean() for place in places]
+        errors.append(torch.stack(parts).mean())
         return target, None
 
     hooks = [
@@ -142,9 +153,7 @@ def add_adapters(model: Any, rank: int) -> Any:
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError:
-        raise ValueError(
-            "LoRA needs peft: pip install 'latte-vqa[language]', or train all weights: --lora-rank 0"
-        ) from None
+        raise ValueError(PEFT_MISSING) from None
     names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     adapted = get_peft_model(
         model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names, task_type="CAUSAL_LM")

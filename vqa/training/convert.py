@@ -1,30 +1,42 @@
 """From a Hugging Face folder and some text to a trained Latte model, resumable at any moment."""
 
 import json
+import logging
 import shutil
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from encoders.language import convert
+from encoders.language.convert import FAMILIES
 from encoders.language.initialize import Method, initialize_latents
 from vqa.data.recall import ConversionSequences, RecallSequences
 from vqa.data.text import RandomBlocks, ResumableSampler, encode_documents, read_documents
-from vqa.training.conversion import AttentionTransfer, ConversionStage, NextTokenTuning
+from vqa.training.conversion import (
+    PEFT_MISSING,
+    AttentionTransfer,
+    ConversionStage,
+    NextTokenTuning,
+)
 from vqa.training.text_data import TrainingLoader
 
 CHECKPOINT_STEPS = 10
 """Optimizer steps between checkpoints."""
-INITIAL_BLOCKS = 12
+INITIAL_BLOCKS = 8
 """Blocks of text from which latents are initialised."""
 
 
@@ -54,72 +66,147 @@ class Conversion:
 def train(settings: Conversion, out: Path, precision: str = "32-true") -> Path:
     """Convert, train in both stages and save to `out`; continue where an earlier call stopped.
 
-    Raises ValueError if `out` holds anything but an unfinished conversion of the same settings.
+    Raises ValueError, before anything is written, for bad settings or if `out` holds anything but
+    an unfinished conversion of the same settings.
     """
     work = out / "training"
-    _claim(settings, out, work)
-    seed_everything(settings.seed, verbose=False)
-    tokens, tokenizer = _tokens(settings)
-    model = AutoModelForCausalLM.from_pretrained(settings.model, dtype=torch.float32)
-    model.config.use_cache = True
-    convert(
-        model,
-        settings.window,
-        settings.latents,
-        settings.sinks,
-        settings.gain,
-        settings.softmax_layers,
-    )
-    blocks = RandomBlocks(tokens, settings.length, 10**9, settings.seed + 1)
-    if not (work / "transfer" / "last.ckpt").exists():
-        initialize_latents(
-            model, (blocks[n].unsqueeze(0) for n in range(INITIAL_BLOCKS)), settings.init
+    _check(settings, out, work)
+    with _quiet():
+        seed_everything(settings.seed, verbose=False)
+        tokens, tokenizer, model = _load(settings)
+        convert(
+            model,
+            settings.window,
+            settings.latents,
+            settings.sinks,
+            settings.gain,
+            settings.softmax_layers,
         )
-    text = ConversionSequences(blocks, blocks, 0.0, settings.seed)
-    transfer = AttentionTransfer(model, settings.latent_lr)
-    _fit(transfer, text, settings.transfer_steps, settings, work / "transfer", precision)
-    recalls = RecallSequences(
-        tokens, tokenizer, settings.length, settings.window, 10**9, settings.seed
-    )
-    mixed = ConversionSequences(blocks, recalls, settings.recall, settings.seed)
-    tuning = NextTokenTuning(model, settings.lora_rank, settings.lr, settings.latent_lr)
-    _fit(tuning, mixed, settings.steps, settings, work / "tuning", precision)
-    converted = tuning.merged()
-    converted.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+        blocks = RandomBlocks(tokens, settings.length, 10**9, settings.seed + 1)
+        recalls: Dataset[Any] = blocks
+        if settings.recall:
+            recalls = RecallSequences(
+                tokens, tokenizer, settings.length, settings.window, 10**9, settings.seed
+            )
+        _claim(settings, work)
+        if not (work / "transfer" / "last.ckpt").exists():
+            initialize_latents(
+                model, (blocks[n].unsqueeze(0) for n in range(INITIAL_BLOCKS)), settings.init
+            )
+        mixed = ConversionSequences(blocks, recalls, settings.recall, settings.seed)
+        transfer = AttentionTransfer(model, settings.latent_lr)
+        _fit(transfer, mixed, settings.transfer_steps, settings, work / "transfer", precision)
+        # The first stage draws random numbers, more or fewer if it was interrupted.
+        seed_everything(settings.seed + 1, verbose=False)
+        tuning = NextTokenTuning(model, settings.lora_rank, settings.lr, settings.latent_lr)
+        _fit(tuning, mixed, settings.steps, settings, work / "tuning", precision)
+        converted = tuning.merged()
+        converted.save_pretrained(out)
+        tokenizer.save_pretrained(out)
     shutil.rmtree(work)
     return out
 
 
-def _claim(settings: Conversion, out: Path, work: Path) -> None:
-    """Make `out`, or check that it holds an unfinished conversion of the same settings."""
+def _check(settings: Conversion, out: Path, work: Path) -> None:
+    """Raise ValueError for settings that cannot work and an `out` that is not to be continued."""
     file = work / "settings.json"
-    mine = json.loads(json.dumps(asdict(settings)))
     if file.exists():
-        theirs = json.loads(file.read_text(encoding="utf-8"))
+        mine, theirs = _as_json(settings), json.loads(file.read_text(encoding="utf-8"))
         changed = [name for name in mine if mine[name] != theirs.get(name)]
         if changed:
-            told = ", ".join(f"{n} was {theirs.get(n)}, is {mine[n]}" for n in changed)
-            raise ValueError(f"{out} holds a conversion with other settings: {told}")
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            pairs = ", ".join(f"{n} was {theirs.get(n)}, is {mine[n]}" for n in changed)
+            raise ValueError(f"{out} holds a conversion with other settings: {pairs}")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists already and is no unfinished conversion; name a new folder")
-    work.mkdir(parents=True)
-    file.write_text(json.dumps(mine, indent=1), encoding="utf-8")
-
-
-def _tokens(settings: Conversion) -> tuple[Tensor, Any]:
-    if settings.length <= settings.window:
+    if settings.init not in get_args(Method):
+        raise ValueError(f"init must be {', '.join(get_args(Method))}, not {settings.init!r}")
+    reach = settings.window + settings.sinks
+    if settings.length <= reach:
         raise ValueError(
-            f"sequences of {settings.length} tokens fit into the window of {settings.window}: "
+            f"sequences of {settings.length} tokens fit into window and sinks, {reach} tokens: "
             "latents would learn nothing; make length several times the window"
         )
+    if settings.lora_rank and find_spec("peft") is None:
+        raise ValueError(PEFT_MISSING)
+
+
+def _claim(settings: Conversion, work: Path) -> None:
+    """Make the folder of an unfinished conversion."""
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "settings.json").write_text(json.dumps(_as_json(settings), indent=1), encoding="utf-8")
+
+
+def _as_json(settings: Conversion) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    return values
+
+
+def _load(settings: Conversion) -> tuple[Tensor, Any, Any]:
+    """Token ids of all texts, the tokenizer and the model. Raises ValueError, in one sentence."""
     documents = read_documents(settings.text)
     folder = Path(settings.model)
     if not (folder / "config.json").exists():
         raise ValueError(f"{folder} is no Hugging Face model folder: it has no config.json")
-    tokenizer = AutoTokenizer.from_pretrained(settings.model)
-    return encode_documents(documents, tokenizer), tokenizer
+    _check_family(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(settings.model)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} has no tokenizer that loads: {_sentence(error)}") from None
+    tokens = encode_documents(documents, tokenizer)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(settings.model, dtype=torch.float32)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"cannot load the weights of {folder}: {_sentence(error)}") from None
+    if int(tokens.max()) >= model.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer of {folder} makes ids up to {int(tokens.max())}, but the model has "
+            f"{model.config.vocab_size} embeddings"
+        )
+    model.config.use_cache = True
+    return tokens, tokenizer, model
+
+
+def _check_family(folder: Path) -> None:
+    try:
+        name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{folder / 'config.json'} is no configuration of a model") from None
+    known = sorted(family.config_class.model_type for family in FAMILIES)
+    if name not in [*known, *(family.config_class.model_type for family in FAMILIES.values())]:
+        raise ValueError(f"cannot convert a {name} model; known are {', '.join(known)}")
+
+
+def _sentence(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave the terminal to the training's progress bar: no notes that concern no user."""
+    ignored: list[tuple[str, type[Warning]]] = [
+        (r".*LeafSpec.*is deprecated", Warning),
+        (r".*is_gradient_checkpointing", FutureWarning),
+        (r"Found \d+ module\(s\) in eval mode", UserWarning),  # on purpose: no dropout
+        (r"Checkpoint directory .* exists and is not empty", UserWarning),  # continued
+        (r"Experiment logs directory .* exists and is not empty", UserWarning),
+        (r".*does not have many workers", UserWarning),
+    ]
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    bars = transformers_logging.is_progress_bar_enabled()
+    with warnings.catch_warnings():
+        for message, category in ignored:
+            warnings.filterwarnings("ignore", message, category)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        transformers_logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+            if bars:
+                transformers_logging.enable_progress_bar()
 
 
 def _fit(
