@@ -10,6 +10,7 @@ The table and language.svg beside it are written anew each time, from that file 
 import argparse
 import json
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from vqa.training.language import LanguageModule, LanguageNetwork
 from vqa.training.text_data import TextData
 
 OUT = Path(__file__).parent / "results" / "language.jsonl"
-POINTS = 12
-"""Points of a learning curve."""
+POINTS, SEGMENTS = 10, 5
+"""Points of a learning curve, and parts of a run that are saved; both divide the steps."""
 CURVE_BLOCKS, FINAL_BLOCKS = 16, 96
 """Validation blocks of 1,024 tokens at a point of the curve and at the end; half of 2,048."""
 
@@ -44,37 +45,47 @@ TOKENIZATIONS: dict[str, dict[str, Any]] = {
     "characters": {"tokenizer": "characters", "length": 2048},
     "tokens": {"tokenizer": "bpe", "vocab_size": 2048, "length": 1024},
 }
-STEPS = {"characters": 800, "tokens": 1000}
+STEPS = {"characters": 480, "tokens": 700}
 """Of one block each."""
 
 
 class CurveWriter(Callback):
-    """Appends a line to a file at every validation."""
+    """Appends a line to a file at every validation; stops at step `goal`, which it saves."""
 
-    def __init__(self, path: Path, head: dict[str, Any]) -> None:
-        self.path, self.head, self.start = path, head, time.process_time()
+    def __init__(self, path: Path, head: dict[str, Any], goal: int, checkpoint: Path) -> None:
+        self.path, self.head, self.goal, self.checkpoint = path, head, goal, checkpoint
+        self.start = time.process_time()
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == self.goal:
+            trainer.save_checkpoint(self.checkpoint)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.write(trainer.global_step, values)
+        if trainer.global_step >= self.goal:
+            trainer.should_stop = True
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        row = {**self.head, "step": step, "cpu_seconds": round(time.process_time() - self.start, 1)}
+        """Append a line; CPU seconds are those of this segment so far."""
+        seconds = round(time.process_time() - self.start, 1)
+        row = {**self.head, "step": step, "cpu_seconds": seconds}
         with self.path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(row | values) + "\n")
 
 
-def run(data: TextData, tokenization: str, mixer: str, lr: float, path: Path) -> None:
-    """Train one model and append its learning curve and its final score to `path`."""
+def run(data: TextData, tokenization: str, mixer: str, lr: float, path: Path, goal: int) -> None:
+    """Train one model on to step `goal`; append its learning curve to `path`."""
     seed_everything(data.seed, verbose=False)
     module = LanguageModule(MIXERS[mixer], lr)
     head = {"tokenization": tokenization, "mixer": mixer, "lr": lr, "seed": data.seed}
-    writer = CurveWriter(path, head | {"tokens_per_step": data.length * data.batch_size})
-    steps = STEPS[tokenization]
+    head |= {"segment": goal, "tokens_per_step": data.length * data.batch_size}
+    checkpoint = checkpoint_of(path, tokenization, mixer, data.seed)
+    writer = CurveWriter(path, head, goal, checkpoint)
     trainer = Trainer(
         accelerator="cpu",
-        max_steps=steps,
-        val_check_interval=max(1, steps // POINTS),
+        max_steps=STEPS[tokenization],
+        val_check_interval=STEPS[tokenization] // POINTS,
         num_sanity_val_steps=0,
         gradient_clip_val=1.0,
         callbacks=[writer],
@@ -83,12 +94,20 @@ def run(data: TextData, tokenization: str, mixer: str, lr: float, path: Path) ->
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, datamodule=data)
-    model: Any = module.model
-    counts = {"parameters": parameter_count(model), "vocab_size": len(data.tokenizer)}
-    counts["characters_per_token"] = data.characters_per_token
-    losses = block_losses(model, data, FINAL_BLOCKS * 1024 // data.length)
-    writer.write(steps, {"final": True, "block_losses": losses} | counts)
+    data.val_blocks = CURVE_BLOCKS * 1024 // data.length
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None)
+    if goal == STEPS[tokenization]:
+        model: Any = module.model
+        counts = {"parameters": parameter_count(model), "vocab_size": len(data.tokenizer)}
+        counts["characters_per_token"] = data.characters_per_token
+        losses = block_losses(model, data, FINAL_BLOCKS * 1024 // data.length)
+        writer.write(goal, {"final": True, "block_losses": losses} | counts)
+
+
+def checkpoint_of(path: Path, tokenization: str, mixer: str, seed: int) -> Path:
+    """Where a run that goes on later is saved."""
+    name = f"{tokenization}_{mixer}_{seed}.ckpt".replace(" ", "")
+    return path.with_name(f"{path.stem}_checkpoints") / name
 
 
 @torch.no_grad()
@@ -103,35 +122,38 @@ def block_losses(model: torch.nn.Module, data: TextData, count: int) -> list[flo
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    """The lines of `path`, none if there is no such file."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """The lines of `path`, none if there is no such file; of a segment run twice the later ones."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = map(json.loads, lines)
+    return list({(*key_of(r), r["step"], bool(r.get("final"))): r for r in rows}.values())
 
 
-def drop_unfinished(path: Path) -> set[tuple[str, str, int]]:
-    """The finished runs of `path`; the lines of others are removed."""
-    rows = rows_of(path)
-    finished = {_key(row) for row in rows if row.get("final")}
-    kept = [row for row in rows if _key(row) in finished]
-    if len(kept) < len(rows):
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-    return finished
-
-
-def _key(row: dict[str, Any]) -> tuple[str, str, int]:
+def key_of(row: dict[str, Any]) -> tuple[str, str, int]:
+    """Which run a line belongs to."""
     return row["tokenization"], row["mixer"], row["seed"]
 
 
+def ends_segment(row: dict[str, Any]) -> bool:
+    """Whether nothing of a segment is missing once it has this line."""
+    last: bool = row["segment"] == STEPS[row["tokenization"]]
+    return row["step"] == row["segment"] and (not last or bool(row.get("final")))
+
+
 def run_all(args: argparse.Namespace) -> None:
-    """Run what is not finished yet."""
-    finished = drop_unfinished(args.out)
-    for tokenization, words in TOKENIZATIONS.items():
-        missing = [m for m in MIXERS if (tokenization, m, args.seed) not in finished]
-        data = TextData(args.text, args.val, batch_size=1, seed=args.seed, **words)
-        for mixer in missing:
-            data.val_blocks = CURVE_BLOCKS * 1024 // data.length
-            run(data, tokenization, mixer, args.lr, args.out)
+    """Run what is not finished yet, all runs in turn segment by segment.
+
+    So they can be compared at equal steps whenever this is stopped.
+    """
+    finished = {(*key_of(row), row["step"]) for row in rows_of(args.out) if ends_segment(row)}
+    data = {
+        name: TextData(args.text, args.val, batch_size=1, seed=args.seed, **words)
+        for name, words in TOKENIZATIONS.items()
+    }
+    for segment in range(1, SEGMENTS + 1):
+        for tokenization, mixer in product(TOKENIZATIONS, MIXERS):
+            goal = STEPS[tokenization] * segment // SEGMENTS
+            if (tokenization, mixer, args.seed, goal) not in finished:
+                run(data[tokenization], tokenization, mixer, args.lr, args.out, goal)
 
 
 def main() -> None:

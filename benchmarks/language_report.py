@@ -35,6 +35,14 @@ def difference(row: Row, baseline: Row) -> tuple[float, float, float]:
     return float(paired.mean()), float(low), float(high)
 
 
+def cpu_seconds(rows: list[Row], row: Row) -> float:
+    """Of all segments of the run that `row` belongs to."""
+    names = ("tokenization", "mixer", "seed")
+    own = [other for other in rows if all(other[name] == row[name] for name in names)]
+    ends = {other["segment"]: other["cpu_seconds"] for other in own}  # the last line of each
+    return float(sum(ends.values()))
+
+
 def table(rows: list[Row]) -> str:
     """Markdown: a line a finished run, beside the softmax run of the same text and seed."""
     finished = {(r["tokenization"], r["seed"], r["mixer"]): r for r in rows if r.get("final")}
@@ -51,7 +59,7 @@ def table(rows: list[Row]) -> str:
         lines.append(
             f"| {tokenization} | {seed} | {mixer} | {row['parameters']:,} "
             f"| {bits_per_character(row):.3f} | {perplexity(row):.2f} | {above} "
-            f"| {row['cpu_seconds']:.0f} |"
+            f"| {cpu_seconds(rows, row):.0f} |"
         )
     return "\n".join(lines)
 

@@ -30,7 +30,9 @@ def args(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> arg
     language = script("language")
     small = {name: replace(language.MIXERS[name], dim=16, depth=1) for name in ("softmax", "Latte")}
     monkeypatch.setattr(language, "MIXERS", small)
-    monkeypatch.setattr(language, "STEPS", {"characters": 2, "tokens": 2})
+    monkeypatch.setattr(language, "STEPS", {"characters": 4, "tokens": 4})
+    monkeypatch.setattr(language, "POINTS", 4)
+    monkeypatch.setattr(language, "SEGMENTS", 2)
     for words in language.TOKENIZATIONS.values():
         monkeypatch.setitem(words, "length", 64)
     text = tmp_path / "text.txt"
@@ -40,26 +42,51 @@ def args(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> arg
     )
 
 
-def test_run_all_is_resumable(script: Script, args: argparse.Namespace) -> None:
+def curves(language: Any, path: Path) -> dict[Any, Any]:
+    """What was measured, without times."""
+    unlike = ("cpu_seconds", "segment")
+    return {
+        (*language.key_of(row), row["step"], bool(row.get("final"))): {
+            name: value for name, value in row.items() if name not in unlike
+        }
+        for row in language.rows_of(path)
+    }
+
+
+def test_run_all_is_resumable(
+    script: Script, args: argparse.Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In segments, in one go, and after a loss of the end: the same figures."""
     language = script("language")
     language.run_all(args)
-    rows = language.rows_of(args.out)
-    assert sum(row.get("final", False) for row in rows) == 4
-    assert [row["step"] for row in rows[:3]] == [1, 2, 2]
+    expected = curves(language, args.out)
+    assert len(expected) == 4 * (4 + 1)
     before = args.out.read_text()
     language.run_all(args)
     assert args.out.read_text() == before
-    lines = before.splitlines()
-    args.out.write_text("\n".join(lines[:-1]) + "\n")  # the last run lost its end
+
+    args.out.write_text("\n".join(before.splitlines()[:-2]) + "\n")  # stopped in a segment
+    language.checkpoint_of(args.out, "tokens", "Latte", 0).unlink()
     language.run_all(args)
-    again = language.rows_of(args.out)
-    for row in [*rows, *again]:
-        del row["cpu_seconds"]
-    assert again == rows
+    assert curves(language, args.out) == expected
+
+    args.out = args.out.with_name("whole.jsonl")
+    monkeypatch.setattr(language, "SEGMENTS", 1)
+    monkeypatch.setattr(language, "TOKENIZATIONS", {"tokens": language.TOKENIZATIONS["tokens"]})
+    language.run_all(args)
+    whole = curves(language, args.out)
+    assert whole == {key: row for key, row in expected.items() if key[0] == "tokens"}
 
 
 def final(mixer: str, losses: list[float]) -> dict[str, Any]:
-    row = {"tokenization": "tokens", "mixer": mixer, "seed": 0, "final": True, "cpu_seconds": 1}
+    row = {
+        "tokenization": "tokens",
+        "mixer": mixer,
+        "seed": 0,
+        "final": True,
+        "cpu_seconds": 1,
+        "segment": 9,
+    }
     return row | {"block_losses": losses, "parameters": 1000, "characters_per_token": 2.0}
 
 
