@@ -68,6 +68,7 @@ class LatteOptions:
 class LatteConverted:
     """Mixin of converted models: attention replaced as `config.latte` says."""
 
+    _is_stateful = True  # no return to an earlier state: transformers refuses assisted generation
     config: Any
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
@@ -173,7 +174,7 @@ def _replace_attention(model: Any) -> None:
 
 
 def padding_mask(*_: Any, attention_mask: Tensor | None = None, **__: Any) -> Tensor | None:
-    """Mask function for transformers: the padding mask `[B, past + T]` itself, not T x T numbers."""
+    """Mask function for transformers: the padding mask `[B, past + T]`, not T x T numbers."""
     if attention_mask is None or bool(attention_mask.all()):
         return None
     return attention_mask
@@ -187,18 +188,24 @@ def softmax_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Causal softmax attention of the layers that keep it, given the mask of `padding_mask`.
 
     `query` `[B, H, T, Dh]`, `key` and `value` `[B, Hkv, past + T, Dh]`; returns `[B, T, H, Dh]`.
+    `sliding_window` is the model's own.
     """
     length, total = query.shape[2], key.shape[2]
-    if attention_mask is None and length == total:
+    sliding = sliding_window is not None and total > sliding_window
+    if attention_mask is None and length == total and not sliding:
         mask = None
     else:
         order = torch.arange(total, device=query.device)
-        mask = order <= order[total - length :, None]
+        distance = order[total - length :, None] - order
+        mask = distance >= 0
+        if sliding:
+            mask = mask & (distance < sliding_window)
         if attention_mask is not None:
             own = torch.eye(length, total, device=query.device, dtype=torch.bool).roll(
                 total - length, 1

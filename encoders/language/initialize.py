@@ -1,4 +1,4 @@
-"""Initial latents of a converted model from its own attention, in closed form and without gradients.
+"""Initial latents of a converted model from its own attention, in closed form, no gradients.
 
 A latent stands for a cluster of queries: its key logits are those of the cluster's centre, its
 query logits how near a query is to that centre. The gate's logits follow the share of attention
@@ -29,7 +29,7 @@ SINK_LOGIT = -8.0
 
 
 class LayerSample:
-    """What one layer saw: inputs and, of each token, queries, keys and attention outside the window.
+    """Inputs of one layer and, of each token, queries, keys and attention outside the window.
 
     Tokens of all sequences in a row: `x` `[N, D]`, `q` `[N, H, Dh]`, `k` `[N, H, Dh]` (repeated for
     grouped queries, turned by the mean rotation between a query and keys outside the window),
@@ -83,10 +83,10 @@ def initialize_latents(
 ) -> None:
     """Set the latents and gates of a converted model from some text, `batches` int `[B, T]`.
 
-    The text is read with the model's softmax attention, so T must exceed the window. `kmeans`
+    The text is read with the model's softmax attention, so T must exceed window and sinks. `kmeans`
     clusters queries, `pca` takes the principal directions of queries, both ways, as centres,
     `random` leaves the latents random; gates are fitted in all three.
-    Raises ValueError for an unknown method or texts that fit into the window.
+    Raises ValueError for an unknown method or texts that fit into window and sinks.
     """
     if method not in ("kmeans", "pca", "random"):
         raise ValueError(f"method must be kmeans, pca or random, not {method!r}")
@@ -110,9 +110,10 @@ def sample_layers(model: Any, batches: Iterable[Tensor]) -> dict[MacchiatoAttent
     hooks = [layer.register_forward_hook(record, with_kwargs=True) for layer in layers]
     try:
         for ids in batches:
-            if layers and ids.shape[1] <= layers[0].window:
+            reach = layers[0].window + layers[0].sinks if layers else 0
+            if layers and ids.shape[1] <= reach:
                 raise ValueError(
-                    f"texts of {ids.shape[1]} tokens fit into the window of {layers[0].window}"
+                    f"texts of {ids.shape[1]} tokens fit into window and sinks, {reach} tokens"
                 )
             model.model(input_ids=ids, use_cache=False)
     finally:
