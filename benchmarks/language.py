@@ -45,7 +45,7 @@ TOKENIZATIONS: dict[str, dict[str, Any]] = {
     "characters": {"tokenizer": "characters", "length": 2048},
     "tokens": {"tokenizer": "bpe", "vocab_size": 2048, "length": 1024},
 }
-STEPS = {"characters": 480, "tokens": 700}
+STEPS = {"characters": 420, "tokens": 600}
 """Of one block each."""
 
 
@@ -160,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--text", nargs="+", required=True, help="training text, UTF-8 files")
     parser.add_argument("--val", nargs="+", required=True, help="validation text, other files")
-    parser.add_argument("--lr", type=float, default=2e-3, help="learning rate of all runs")
+    parser.add_argument("--lr", type=float, default=5e-3, help="learning rate of all runs")
     parser.add_argument("--seed", type=int, default=0, help="of weights and blocks")
     parser.add_argument("--out", type=Path, default=OUT, help="learning curves, a jsonl file")
     args = parser.parse_args()
