@@ -66,7 +66,7 @@ class LanguageModule(LightningModule):
     def __init__(
         self,
         network: LanguageNetwork = LanguageNetwork(),  # noqa: B008 - frozen
-        lr: float = 5e-3,
+        lr: float = 2e-3,
         min_lr_rate: float = 0.01,
         warmup_steps: int = 50,
         weight_decay: float = 0.05,
