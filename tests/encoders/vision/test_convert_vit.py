@@ -18,7 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from encoders import grid_window, latte, stack
 from encoders.tiling import Grid
-from encoders.vision.convert_vit import MacchiatoAttention, convert_vit, latent_names
+from encoders.vision.convert_vit import convert_vit, latent_names
+from encoders.vision.macchiato_attention import MacchiatoAttention
 
 SIZES: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 VITS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -68,15 +69,7 @@ def objective(features: Tensor) -> Tensor:
 def naive(attention: MacchiatoAttention, x: Tensor, rope: Tensor | None, grid: Grid) -> Tensor:
     """The same layer with written-out [T, T] weights."""
     prefix, tokens = attention.prefix, torch.arange(grid.size)
-    everything = slice(0, x.shape[1])
-    padded = None
-    if rope is not None:  # prefix tokens are not rotated: sine 0, cosine 1
-        rope = rope[None] if rope.dim() == 2 else rope
-        still = torch.cat(
-            [torch.zeros(prefix, attention.head_dim), torch.ones(prefix, attention.head_dim)], 1
-        )
-        padded = torch.cat([still.expand(len(rope), -1, -1), rope], 1).transpose(0, 1)
-    q, k, v = attention._project(x, padded, everything).unbind(2)
+    q, k, v = attention.project(x, rope)
     row, column = tokens // grid.columns, tokens % grid.columns
     apart = torch.maximum((row[:, None] - row).abs(), (column[:, None] - column).abs())
     seen = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool)
@@ -96,7 +89,7 @@ def naive(attention: MacchiatoAttention, x: Tensor, rope: Tensor | None, grid: G
     share = torch.cat([torch.ones_like(share[:, :prefix]), share[:, prefix:]], 1)
     share = share.transpose(1, 2).unsqueeze(-1)
     weights = share * near + (1 - share) * far
-    return attention._output(x, torch.einsum("bhts,bshd->bthd", weights, v))
+    return attention.output(x, torch.einsum("bhts,bshd->bthd", weights, v))
 
 
 class Naive(nn.Module):
@@ -168,7 +161,7 @@ def test_convert_vit_gradients_reach_the_latents_from_the_start(kind: str) -> No
     features = vit.forward_features(pixels(vit, grid), attn_mask=grid)
     objective(features[:, vit.num_prefix_tokens :]).backward()
     weights = dict(vit.named_parameters())
-    assert len(latent_names(vit)) == 4 * len(vit.blocks)
+    assert len(latent_names(vit)) == 5 * len(vit.blocks)
     for name in latent_names(vit):
         grad = weights[name].grad
         assert grad is not None and grad.isfinite().all() and grad.any(), name

@@ -113,7 +113,7 @@ def test_load_vit_keeps_the_latents_and_takes_the_rest(kind: str, tmp_path: Path
     before = {name: weight.clone() for name, weight in encoder.vit.state_dict().items()}
     encoder.load_vit(str(tmp_path / "vit.safetensors"))
     latents = latent_names(encoder.vit)
-    assert len(latents) == 8
+    assert len(latents) == 10
     for name, weight in encoder.vit.state_dict().items():
         assert torch.equal(
             weight, before[name] if name in latents else donor.vit.state_dict()[name]
