@@ -103,8 +103,8 @@ class RecallSequences(Dataset[tuple[Tensor, Tensor]]):
     """`count` sequences `(ids, labels)` of up to `length` tokens with one or two hidden facts.
 
     Sequence i depends on `seed` and i alone. Facts stand outside the last `window` tokens of text;
-    labels are the answers' tokens, IGNORE elsewhere. Where facts and questions alone need more
-    than 128 tokens, the text before the first fact is shortened.
+    labels are the answers' tokens, IGNORE elsewhere. Where facts and questions need more than
+    128 tokens the text is shortened, but not below the window.
     Raises ValueError if `length` leaves no text outside the window.
     """
 
@@ -134,9 +134,14 @@ class RecallSequences(Dataset[tuple[Tensor, Tensor]]):
         ]
         filler = self.tokens[start : start + size].tolist()
         ids, labels = hide(self.tokenizer, filler, facts)
-        first = round(min(fact.place for fact in facts) * len(filler))
-        cut = min(max(0, len(ids) - self.length), first)
-        return torch.tensor(ids[cut:]), torch.tensor(labels[cut:])
+        excess = min(len(ids) - self.length, size - self.window - MARGIN)
+        if excess > 0:  # the text begins later; facts stay as far from its end if they can
+            rest = size - excess
+            facts = [
+                fact._replace(place=max(0.0, fact.place * size - excess) / rest) for fact in facts
+            ]
+            ids, labels = hide(self.tokenizer, filler[excess:], facts)
+        return torch.tensor(ids), torch.tensor(labels)
 
     @staticmethod
     def _fact(draw: random.Random, thing: str, place: float) -> Fact:

@@ -6,6 +6,7 @@ trains latents and LoRA adapters, or all weights, on next tokens.
 """
 
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 import torch
 from lightning.pytorch import LightningModule
@@ -155,9 +156,10 @@ def add_adapters(model: Any, rank: int) -> Any:
     except ImportError:
         raise ValueError(PEFT_MISSING) from None
     names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    adapted = get_peft_model(
-        model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names, task_type="CAUSAL_LM")
-    )
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names, task_type="CAUSAL_LM")
+    with catch_warnings():  # peft 0.21 uses a name that transformers 5.24 has deprecated
+        filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        adapted = get_peft_model(model, config)
     for module in adapted.modules():
         if isinstance(module, MacchiatoAttention):
             for name in LATENT_NAMES:

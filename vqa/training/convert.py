@@ -185,7 +185,6 @@ def _quiet() -> Iterator[None]:
     """Leave the terminal to the training's progress bar: no notes that concern no user."""
     ignored: list[tuple[str, type[Warning]]] = [
         (r".*LeafSpec.*is deprecated", Warning),
-        (r".*is_gradient_checkpointing", FutureWarning),
         (r"Found \d+ module\(s\) in eval mode", UserWarning),  # on purpose: no dropout
         (r"Checkpoint directory .* exists and is not empty", UserWarning),  # continued
         (r"Experiment logs directory .* exists and is not empty", UserWarning),
