@@ -270,7 +270,7 @@ def test_strips_of_a_batch_are_each_alone() -> None:
     reader, shown = lively(LineReader()), torch.rand(3, 3, HEIGHT, 40) * 255
     for row, parts in enumerate(zip(*reader(shown), strict=True)):
         for together, alone in zip(parts, reader(shown[row : row + 1]), strict=True):
-            close(together, alone[0], rtol=0, atol=1e-9)
+            close(together, alone[0], rtol=1e-9, atol=1e-9)  # logits of up to 20,000
 
 
 def test_a_column_sees_all_of_its_strip_and_of_no_other() -> None:
