@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from encoders.language import convert
-from encoders.language.convert import FAMILIES
+from encoders.language.convert import FAMILIES, LatteConverted
 from encoders.language.initialize import Method, initialize_latents
 from vqa.data.recall import ConversionSequences, RecallSequences
 from vqa.data.text import RandomBlocks, ResumableSampler, encode_documents, read_documents
@@ -66,6 +66,7 @@ class Conversion:
 def train(settings: Conversion, out: Path, precision: str = "32-true") -> Path:
     """Convert, train in both stages and save to `out`; continue where an earlier call stopped.
 
+    A model that is converted already is trained further, with its own latents to begin with.
     Raises ValueError, before anything is written, for bad settings or if `out` holds anything but
     an unfinished conversion of the same settings.
     """
@@ -74,14 +75,9 @@ def train(settings: Conversion, out: Path, precision: str = "32-true") -> Path:
     with _quiet():
         seed_everything(settings.seed, verbose=False)
         tokens, tokenizer, model = _load(settings)
-        convert(
-            model,
-            settings.window,
-            settings.latents,
-            settings.sinks,
-            settings.gain,
-            settings.softmax_layers,
-        )
+        fresh = not isinstance(model, LatteConverted)
+        if fresh:
+            convert(model, **_options(settings))
         blocks = RandomBlocks(tokens, settings.length, 10**9, settings.seed + 1)
         recalls: Dataset[Any] = blocks
         if settings.recall:
@@ -89,7 +85,7 @@ def train(settings: Conversion, out: Path, precision: str = "32-true") -> Path:
                 tokens, tokenizer, settings.length, settings.window, 10**9, settings.seed
             )
         _claim(settings, work)
-        if not (work / "transfer" / "last.ckpt").exists():
+        if fresh and not (work / "transfer" / "last.ckpt").exists():
             initialize_latents(
                 model, (blocks[n].unsqueeze(0) for n in range(INITIAL_BLOCKS)), settings.init
             )
@@ -162,8 +158,25 @@ def _load(settings: Conversion) -> tuple[Tensor, Any, Any]:
             f"the tokenizer of {folder} makes ids up to {int(tokens.max())}, but the model has "
             f"{model.config.vocab_size} embeddings"
         )
+    if isinstance(model, LatteConverted):
+        _check_options(model.config.latte, settings)
     model.config.use_cache = True
     return tokens, tokenizer, model
+
+
+def _options(settings: Conversion) -> dict[str, Any]:
+    names = ("window", "latents", "sinks", "gain", "softmax_layers")
+    return {name: getattr(settings, name) for name in names}
+
+
+def _check_options(own: dict[str, Any], settings: Conversion) -> None:
+    """Raise ValueError if a model that is converted already has other options."""
+    asked = _as_json(settings)
+    other = [f"{name} {own[name]}" for name in own if own[name] != asked[name]]
+    if other:
+        raise ValueError(
+            f"{settings.model} is converted already, with {', '.join(other)}: give the same"
+        )
 
 
 def _check_family(folder: Path) -> None:
