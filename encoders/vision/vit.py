@@ -8,12 +8,14 @@ whole image, without tiles and overview.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pickle import UnpicklingError
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -97,15 +99,19 @@ class Encoder(nn.Module):
         """Pretrained weights into the ViT: a file with timm's key names, or "pretrained": timm's.
 
         Position tables of another grid are resampled by timm; of weights for the whole `vit`, where
-        this one has a smaller `depth`, the first blocks are taken. Latents, which a softmax ViT
-        lacks, keep their initial values. Raises ValueError where weights do not fit.
+        this one has a smaller `depth`, the first blocks are taken. Latents keep their initial
+        values where the file, of a softmax ViT, has none. Raises ValueError where weights do not
+        fit.
         """
         if self.conv_stem:
             raise ValueError("a pretrained ViT embeds its own patches: set conv_stem to false")
-        overlay = {} if weights == "pretrained" else {"file": weights}
+        latents, overlay = _split_latents(weights)
         words = {**self.recipe, "pretrained": True, "pretrained_cfg_overlay": overlay}
         own = self.vit.state_dict()
         names = own.keys() - latent_names(self.vit)
+        latents = {name: latents[name] for name in own.keys() & latents.keys()}
+        if any(own[name].shape != latents[name].shape for name in latents):
+            raise ValueError(f"latents in {weights} do not fit: set attention_args to theirs")
         try:
             theirs = _create(words).state_dict()
         except ValueError:
@@ -115,7 +121,7 @@ class Encoder(nn.Module):
             theirs = _create(words).state_dict()
             if not names <= theirs.keys():
                 raise
-        self.vit.load_state_dict(own | {name: theirs[name] for name in names})
+        self.vit.load_state_dict(own | {name: theirs[name] for name in names} | latents)
 
     def count(self, height: int, width: int) -> int:
         """How many tokens an image of `height x width` pixels becomes."""
@@ -188,12 +194,29 @@ def check_attention(attention: str, attention_args: dict[str, Any]) -> None:
         raise ValueError(f"attention_args may be {', '.join(sorted(OPTIONS))}, not {unknown[0]}")
 
 
+def _split_latents(weights: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Latents in the weights of a converted ViT, and where timm finds the others."""
+    if weights == "pretrained":
+        return {}, {}
+    names: list[str] = []
+    with suppress(SafetensorError, OSError), safe_open(weights, "pt") as file:
+        names = [name for name in file.keys() if ".latent_" in name]  # noqa: SIM118
+    if not names:  # timm reads other formats, and says what is wrong
+        return {}, {"file": weights}
+    found = load_file(weights)
+    latents = {name: found.pop(name) for name in names}
+    return latents, {"file": weights, "state_dict": found}  # timm prefers the latter
+
+
 def _create(recipe: dict[str, Any]) -> Any:
     broken = (SafetensorError, UnpicklingError, OSError)  # files of weights
     try:
         vit = timm.create_model(**recipe)
     except (RuntimeError, TypeError, AssertionError, KeyError, *broken) as error:
-        raise ValueError(f"timm cannot make this ViT: {recipe}: {error}") from error
+        overlay = {**recipe.get("pretrained_cfg_overlay", {})}
+        overlay.pop("state_dict", None)  # megabytes
+        told = recipe | {"pretrained_cfg_overlay": overlay} if overlay else recipe
+        raise ValueError(f"timm cannot make this ViT: {told}: {error}") from error
     if not hasattr(vit, "num_prefix_tokens"):
         raise ValueError(f"{recipe['model_name']} is no plain ViT: its tokens are not one a patch")
     return vit

@@ -120,6 +120,26 @@ def test_load_vit_keeps_the_latents_and_takes_the_rest(kind: str, tmp_path: Path
         )
 
 
+@pytest.mark.parametrize("kind", VITS)
+def test_load_vit_takes_latents_where_the_file_has_some(kind: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "vit.safetensors")
+    donor = open_gates(make(kind))
+    save_file(donor.vit.state_dict(), path)
+    fresh = make(kind, vit_args={**VITS[kind]["vit_args"], "depth": 1})
+    fresh.load_vit(path)
+    for name, weight in fresh.vit.state_dict().items():
+        assert torch.equal(weight, donor.vit.state_dict()[name]), name
+    softmax = make(kind, attention="softmax", attention_args=None, tile=96)
+    softmax.load_vit(path)
+    assert torch.equal(softmax.vit.norm.weight, donor.vit.norm.weight)
+    with pytest.raises(ValueError, match=r"vit\.safetensors do not fit: set attention_args"):
+        make(kind, attention_args={"latents": 3}).load_vit(path)
+    foreign = make(kind, vit_args={**VITS[kind]["vit_args"], "embed_dim": 48})
+    with pytest.raises(ValueError, match=r"vit\.safetensors") as error:
+        foreign.load_vit(path)
+    assert len(str(error.value)) < 5000
+
+
 def test_encoder_keeps_the_position_table_that_was_learned() -> None:
     encoder = Encoder(DIM, "vit_small_patch14_dinov2", SMALL, attention="latte")
     assert encoder.vit.pos_embed.shape == (1, 1 + 37 * 37, 32)  # of 518 px, whatever the tile
