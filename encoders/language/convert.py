@@ -73,7 +73,7 @@ class LatteConverted:
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         config._attn_implementation = IMPLEMENTATION
-        super().__init__(config, *args, **kwargs)
+        super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]
         _replace_attention(self)
 
     @torch.no_grad()
@@ -204,7 +204,7 @@ def softmax_attention(
         order = torch.arange(total, device=query.device)
         distance = order[total - length :, None] - order
         mask = distance >= 0
-        if sliding:
+        if sliding_window is not None:
             mask = mask & (distance < sliding_window)
         if attention_mask is not None:
             own = torch.eye(length, total, device=query.device, dtype=torch.bool).roll(

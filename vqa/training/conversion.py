@@ -38,7 +38,8 @@ class ConversionStage(LightningModule):
         self.lr, self.latent_lr, self.warmup_steps = lr, latent_lr, warmup_steps
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        latents, others = [], []
+        latents: list[Tensor] = []
+        others: list[Tensor] = []
         for name, weight in self.named_parameters():
             if weight.requires_grad:
                 (latents if is_latent(name) else others).append(weight)
