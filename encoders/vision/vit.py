@@ -203,9 +203,9 @@ def _split_latents(weights: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         names = [name for name in file.keys() if ".latent_" in name]  # noqa: SIM118
     if not names:  # timm reads other formats, and says what is wrong
         return {}, {"file": weights}
-    found = load_file(weights)
-    latents = {name: found.pop(name) for name in names}
-    return latents, {"file": weights, "state_dict": found}  # timm prefers the latter
+    tensors = load_file(weights)
+    latents = {name: tensors.pop(name) for name in names}
+    return latents, {"file": weights, "state_dict": tensors}  # timm prefers the latter
 
 
 def _create(recipe: dict[str, Any]) -> Any:
@@ -215,8 +215,8 @@ def _create(recipe: dict[str, Any]) -> Any:
     except (RuntimeError, TypeError, AssertionError, KeyError, *broken) as error:
         overlay = {**recipe.get("pretrained_cfg_overlay", {})}
         overlay.pop("state_dict", None)  # megabytes
-        told = recipe | {"pretrained_cfg_overlay": overlay} if overlay else recipe
-        raise ValueError(f"timm cannot make this ViT: {told}: {error}") from error
+        recipe = recipe | {"pretrained_cfg_overlay": overlay} if overlay else recipe
+        raise ValueError(f"timm cannot make this ViT: {recipe}: {error}") from error
     if not hasattr(vit, "num_prefix_tokens"):
         raise ValueError(f"{recipe['model_name']} is no plain ViT: its tokens are not one a patch")
     return vit

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from encoders import tiling
 from encoders.vision.convert_vit import latent_names
 from encoders.vision.vit import Encoder
+from vqa import memory
 from vqa import tokenizer as tokenizers
 from vqa.batch import collate
 from vqa.config import Network, Vision
@@ -187,6 +188,15 @@ def test_work_is_one_pass_over_the_whole_image() -> None:
     patches = tiling.grid_of(100, 3000, PATCH).size
     assert (work.tiles, work.slots, work.tokens) == (1, patches, patches + 5)
     assert not work.overview and work.batch_pixels == patches * PATCH**2
+
+
+def test_peak_memory_is_linear_in_the_patches() -> None:
+    model = build(NETWORK, tokenizers.train((), 259))
+    peaks = [
+        memory.phases(model, work_of(model, side, 2048, 5), memory.Source(side, 2048, 0))["tiles"]
+        for side in (2048, 4096)
+    ]
+    assert 1.8 < peaks[1] / peaks[0] < 2.2
 
 
 def test_model_with_latent_vision_trains_and_answers(tmp_path: Path) -> None:
