@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from language_report import curves_picture, table
+from language_report import curves_picture, equal_steps_table, table
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from torch.nn.functional import cross_entropy
 
@@ -168,7 +168,7 @@ def main() -> None:
     run_all(args)
     rows = rows_of(args.out)
     curves_picture(rows, args.out.with_suffix(".svg"))
-    print(table(rows))
+    print(equal_steps_table(rows), table(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,26 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def equal_steps_table(rows: list[Row]) -> str:
+    """Markdown: every run at the last step that all mixers of its text and seed have reached."""
+    lines = [
+        "| text | seed | step | mixer | bits a character | perplexity a token |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    points = [row for row in rows if not row.get("final")]
+    for text, seed in dict.fromkeys((row["tokenization"], row["seed"]) for row in points):
+        own = [r for r in points if (r["tokenization"], r["seed"]) == (text, seed)]
+        last = {row["mixer"]: row["step"] for row in own}
+        for row in own:
+            if row["step"] == min(last.values()):
+                bits, perplexity = row["val/bits_per_character"], row["val/perplexity"]
+                lines.append(
+                    f"| {text} | {seed} | {row['step']} | {row['mixer']} "
+                    f"| {bits:.2f} | {perplexity:.1f} |"
+                )
+    return "\n".join(lines)
+
+
 def curves_picture(rows: list[Row], path: Path) -> None:
     """Learning curves: bits a character of characters, perplexity of tokens, against tokens."""
     import matplotlib  # an extra, which the table does without

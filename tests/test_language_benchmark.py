@@ -98,6 +98,19 @@ def test_table_by_hand(script: Script) -> None:
     assert "| 2.000 | 16.00 | +0.693 (+0.693 to +0.693) | 1 |" in lines[3]
 
 
+def test_equal_steps_table_ends_where_the_slowest_run_is(script: Script) -> None:
+    rows = [
+        {"tokenization": "tokens", "seed": 0, "mixer": mixer, "step": step}
+        | {"val/bits_per_character": 2.0 + step, "val/perplexity": 10.0 * step}
+        for mixer, steps in (("softmax", (1, 2, 3)), ("Latte", (1, 2)))
+        for step in steps
+    ]
+    assert script("language_report").equal_steps_table(rows).splitlines()[2:] == [
+        "| tokens | 0 | 2 | softmax | 4.00 | 20.0 |",
+        "| tokens | 0 | 2 | Latte | 4.00 | 20.0 |",
+    ]
+
+
 def test_curves_picture(script: Script, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     row = {"tokenization": "tokens", "mixer": "Latte", "seed": 0, "tokens_per_step": 8}
