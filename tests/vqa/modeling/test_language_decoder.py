@@ -23,6 +23,7 @@ TRAINER = """
 trainer:
   accelerator: cpu
   max_epochs: 2
+  default_root_dir: FOLDER
   enable_progress_bar: false
   enable_model_summary: false
   logger: false
