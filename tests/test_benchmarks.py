@@ -80,6 +80,7 @@ def row(results: Results, name: str, tokens: int, way: str = "forward") -> Any:
     return next(r for r in results["times"] if (r["contestant"], r["tokens"], r["pass"]) == wanted)
 
 
+@pytest.mark.slow
 def test_quick_run_writes_everything(tmp_path: Path) -> None:
     command = [sys.executable, str(FOLDER / "operators.py"), "--quick", "--threads", "1"]
     done = subprocess.run(

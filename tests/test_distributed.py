@@ -73,6 +73,7 @@ def test_two_devices_resume_in_mid_epoch(
     assert all(torch.equal(weights[name], resumed[name]) for name in weights)
 
 
+@pytest.mark.slow
 def test_weights_in_shares_learn_what_whole_ones_learn(
     whole: tuple[Path, Any], squares: Path, tmp_path: Path
 ) -> None:

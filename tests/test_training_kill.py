@@ -99,6 +99,7 @@ def test_five_kills_change_no_bit(squares: Path, tmp_path: Path) -> None:
     assert killed == {step: calm[step] for step in killed}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists")
 def test_resumed_at_the_end_of_an_epoch_and_again_in_the_next(
     squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

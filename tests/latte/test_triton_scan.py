@@ -151,8 +151,9 @@ class TestKernels:
         assert max(golden_errors("causal_extreme_H4_L16_T64")) < 2e-3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(GPU or INTERPRETED, reason="the checks run here")
-@pytest.mark.parametrize("which", ("not slow", pytest.param("slow", marks=pytest.mark.slow)))
+@pytest.mark.parametrize("which", ("not slow", "slow"))
 def test_the_checks_in_the_interpreter(which: str) -> None:
     command = [
         sys.executable,
