@@ -29,24 +29,26 @@ POINTS, SEGMENTS = 10, 5
 CURVE_BLOCKS, FINAL_BLOCKS = 16, 96
 """Validation blocks of 1,024 tokens at a point of the curve and at the end; half of 2,048."""
 
-DEPTH = 2
+SIZES: dict[str, Any] = {"dim": 256, "depth": 3, "heads": 4}
+LATENTS: dict[str, Any] = {"latents": 256}
 MIXERS = {
-    "softmax": LanguageNetwork("attention", depth=DEPTH, mixer_args={"rotary": True}),
-    "Latte": LanguageNetwork("latte", depth=DEPTH, mixer_args={"latents": 128}),
-    "Latte + VAPOR": LanguageNetwork(
-        "latte", depth=DEPTH, mixer_args={"latents": 128, "vapor": True}
-    ),
+    "softmax": LanguageNetwork("attention", **SIZES, mixer_args={"rotary": True}),
+    "Latte": LanguageNetwork("latte", **SIZES, mixer_args=LATENTS),
+    "Latte + VAPOR": LanguageNetwork("latte", **SIZES, mixer_args=LATENTS | {"vapor": True}),
     # Its window has queries and keys of its own; the MLP pays for them.
     "Latte-Macchiato": LanguageNetwork(
-        "macchiato", depth=DEPTH, mlp_ratio=3.0, mixer_args={"latents": 128, "window": 128}
+        "macchiato",
+        **SIZES,
+        mlp_ratio=3.0,
+        mixer_args=LATENTS | {"window": 128, "vapor": True, "open_gate": True},
     ),
 }
 TOKENIZATIONS: dict[str, dict[str, Any]] = {
-    "characters": {"tokenizer": "characters", "length": 2048},
-    "tokens": {"tokenizer": "bpe", "vocab_size": 2048, "length": 1024},
+    "characters": {"tokenizer": "characters", "length": 2048, "batch_size": 1},
+    "tokens": {"tokenizer": "bpe", "vocab_size": 2048, "length": 1024, "batch_size": 2},
 }
-STEPS = {"characters": 360, "tokens": 500}
-"""Of one block each."""
+STEPS = {"characters": 600, "tokens": 600}
+"""Of 2,048 tokens each."""
 
 
 class CurveWriter(Callback):
@@ -146,7 +148,7 @@ def run_all(args: argparse.Namespace) -> None:
     """
     done = {key_of(row): row["step"] for row in rows_of(args.out) if ends_segment(row)}
     data = {
-        name: TextData(args.text, args.val, batch_size=1, seed=args.seed, **words)
+        name: TextData(args.text, args.val, seed=args.seed, **words)
         for name, words in TOKENIZATIONS.items()
     }
     for segment in range(1, SEGMENTS + 1):
@@ -160,7 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--text", nargs="+", required=True, help="training text, UTF-8 files")
     parser.add_argument("--val", nargs="+", required=True, help="validation text, other files")
-    parser.add_argument("--lr", type=float, default=2e-3, help="learning rate of all runs")
+    parser.add_argument("--lr", type=float, default=1.5e-3, help="learning rate of all runs")
     parser.add_argument("--seed", type=int, default=0, help="of weights and blocks")
     parser.add_argument("--out", type=Path, default=OUT, help="learning curves, a jsonl file")
     args = parser.parse_args()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from encoders import mixers
 from encoders.latte import naive
@@ -131,6 +132,21 @@ def test_a_mixed_batch_of_grids_is_each_alone() -> None:
     for row, (grids, length) in enumerate(zip(shapes, lengths, strict=True)):
         alone = mixer(x[row : row + 1, :length], None, None, [grids])
         close(y[row, :length], alone[0], rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_an_open_gate_starts_as_softmax_attention_in_the_window() -> None:
+    opened, shut, x = make(window=30, open_gate=True), make(window=30), draw(1, 200)
+    shut.load_state_dict(opened.state_dict())
+    place = torch.arange(200)
+    near = (place <= place[:, None]) & (place > place[:, None] - 30)
+    parts = (opened.near_query(x), opened.near_key(x), opened.value(x))
+    q, k, v = (part.unflatten(2, (2, 8)) for part in parts)
+    q, k = (rotate(part, count_places(x, None)).transpose(1, 2) for part in (q, k))
+    y = scaled_dot_product_attention(q, k, v.transpose(1, 2), near)
+    window = opened.out(y.transpose(1, 2).flatten(2))
+    wrong, far = ((mixer.causal(x)[0] - window).norm() for mixer in (opened, shut))
+    assert wrong < 0.15 * window.norm() < 0.5 * far
 
 
 @pytest.mark.parametrize("words", ({"window": 0}, {"radius": -1}))

@@ -18,6 +18,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "latte vapor": {"vapor": True},
     **{f"latte {name}": {"recurrence": name} for name in recurrences.available()},
     "macchiato everything": {"window": 5, "vapor": True, "recurrence": "conv"},
+    "macchiato open": {"window": 5, "open_gate": True},
     "macchiato alone": {"window": 1, "rotary": False},
     "attention rotary": {"rotary": True},
 }

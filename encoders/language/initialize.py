@@ -146,6 +146,8 @@ def fit_layer(
         # A constant on all latents of a token changes nothing: large ones would only round.
         logits -= logits.mean(-1, keepdim=True)
         _set(layer.latent_query, solve(logits.flatten(1)), layer.gain)
+    # Against the logits before ridge regression shrinks them: a gate a little more open. Against
+    # the fitted ones the initial error is larger (docs/log.md).
     share = (1 - outside).clamp(0.02, 0.9999)
     target = share.log() - (1 - share).log() + logits.logsumexp(-1)
     beyond = position >= layer.window

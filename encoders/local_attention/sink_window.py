@@ -159,9 +159,11 @@ def _attend(
         scores = own.flatten(3, 4) @ keys[:, part].permute(0, 1, 3, 4, 2)
         scores = scores.float().unflatten(3, (size, -1))
         masked = ~(inside & valid[:, part].unsqueeze(2))  # [B, n, C, K]
-        scores = scores.masked_fill(masked[:, :, None, :, None], _lowest(scores))
+        # In place and under one name: scores are by far the largest tensor, never held thrice.
+        scores.masked_fill_(masked[:, :, None, :, None], _lowest(scores))
         sink = sink_scores[:, part].transpose(2, 3)  # [B, n, Hkv, C, G, S]
-        weights = torch.cat([sink, scores], -1).softmax(-1).to(v.dtype).flatten(3, 4)
+        scores = torch.cat([sink, scores], -1)
+        weights = scores.softmax(-1).to(v.dtype).flatten(3, 4)
         sinks = sink.shape[-1]
         y = weights[..., sinks:] @ values[:, part].transpose(2, 3)
         y = y + weights[..., :sinks] @ sink_values.transpose(1, 2).unsqueeze(1)

@@ -6,6 +6,7 @@ with ONE softmax over the gate logit of latent 0 and those of the others. p_0 is
 in a window. No code of the authors' is public: the equation is the one normalised reading of it.
 """
 
+from math import log
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,9 @@ from encoders.patch_grids import Grids, Tensors, map_grids
 from encoders.position import count_places, next_place, rotate
 from encoders.tiling import Grid
 from encoders.window import Past
+
+OPEN = 4.0
+"""Gate logit above the latents' logsumexp where the gate begins open: a share of 98 %."""
 
 
 class Memory(NamedTuple):
@@ -39,7 +43,9 @@ class Mixer(latte_mixer.Mixer):
     Near are the last `window` tokens in causal use, the tokens less than `window` away in
     bidirectional use, and, of a patch, those at most `radius` rows and columns away. `rotary`
     turns the local queries and keys by their places. `vapor`, `recurrence` and `gain`
-    as in `latte`.
+    as in `latte`. With `open_gate` training begins with softmax attention in the window and adds
+    latents to it; without it, as in the paper's equation, the window begins with the share of one
+    latent of many.
     """
 
     state = Memory  # type: ignore[assignment]
@@ -55,12 +61,14 @@ class Mixer(latte_mixer.Mixer):
         vapor: bool = False,
         recurrence: str | None = None,
         gain: float = 8.0,
+        open_gate: bool = False,
     ) -> None:
         super().__init__(dim, heads, latents, vapor, recurrence, gain)
         if window < 1 or radius < 0:
             raise ValueError(f"window {window} must be at least 1 and radius {radius} at least 0")
         self.window, self.radius, self.rotary = window, radius, rotary
         self.gate = nn.Linear(dim, heads, bias=False)
+        self.gate_offset = OPEN + log(latents // heads) if open_gate else 0.0
         self.near_query = nn.Linear(dim, dim, bias=False)
         self.near_key = nn.Linear(dim, dim, bias=False)
         nn.init.normal_(self.gate.weight, std=dim**-0.5 / gain)
@@ -161,5 +169,5 @@ class Mixer(latte_mixer.Mixer):
         """One softmax over gate and latents, of which the latents' part is Latte's own."""
         logits = q.to(torch.promote_types(q.dtype, torch.float32))
         gate = self._scaled(self.gate, x).squeeze(-1).to(logits.dtype)
-        share = (gate - logits.logsumexp(-1)).sigmoid()
+        share = (gate + self.gate_offset - logits.logsumexp(-1)).sigmoid()
         return torch.lerp(far, near.to(far.dtype), share.unsqueeze(-1).to(far.dtype))
