@@ -20,7 +20,9 @@ def pictures() -> list[Image.Image]:
 
 def expected(predictor: Predictor, image: object, question: str) -> list[dict[str, object]]:
     answer = predictor.ask(image, question, 5)  # type: ignore[arg-type]
-    return [{"score": pytest.approx(c.score, rel=1e-3, abs=0), "answer": c.answer} for c in answer.top_k]
+    return [
+        {"score": pytest.approx(c.score, rel=1e-3, abs=0), "answer": c.answer} for c in answer.top_k
+    ]
 
 
 def test_one_pair(predictor: Predictor, pictures: list[Image.Image]) -> None:

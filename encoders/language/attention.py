@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import linear
 
 from encoders import latte
 from encoders.language.cache import layer_state, store_state
+from encoders.language.softmax import softmax_attention
 from encoders.latte import State
 from encoders.local_attention.sink_window import SinkWindowState, sink_window
 from encoders.packing import Packing, pack
@@ -67,6 +68,7 @@ class MacchiatoAttention(nn.Module):
         self.layer_idx: int = attention.layer_idx
         self.head_dim: int = attention.head_dim
         self.scaling: float = attention.scaling
+        self.sliding_window: int | None = _sliding_window(attention)
         self.window, self.sinks, self.latents, self.gain = window, sinks, latents, gain
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             setattr(self, name, getattr(attention, name))
@@ -103,7 +105,13 @@ class MacchiatoAttention(nn.Module):
         """Attend causally, `hidden_states` `[B, T, D]`; continue and update `cache` if given.
 
         `attention_mask` bool `[B, past + T]` or `[B, T]`, True = real token, padding anywhere.
+        Raises ValueError for a mask of pairs of tokens.
         """
+        if attention_mask is not None and attention_mask.dim() != 2:
+            raise ValueError(
+                "a converted layer reads all earlier tokens: attention_mask marks padding, "
+                f"[B, T], got {list(attention_mask.shape)}"
+            )
         x, (cos, sin) = hidden_states, position_embeddings
         packing = None
         if attention_mask is not None:
@@ -118,19 +126,13 @@ class MacchiatoAttention(nn.Module):
         return (y if packing is None else packing.restore(y)), None
 
     def softmax(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """The original layer: outputs `[B, T, D]` of causal softmax attention over all tokens."""
+        """The original layer: outputs `[B, T, D]` of its own causal softmax attention."""
         q, k, v = self.project(x)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-        y = scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            is_causal=True,
-            scale=self.scaling,
-            enable_gqa=q.shape[1] != k.shape[1],
-        )
-        out: Tensor = self.o_proj(y.transpose(1, 2).flatten(2))
+        sliding = self.sliding_window
+        y, _ = softmax_attention(self, q, k, v, None, self.scaling, sliding_window=sliding)
+        out: Tensor = self.o_proj(y.flatten(2))
         return out
 
     def attend(
@@ -203,6 +205,13 @@ class MacchiatoAttention(nn.Module):
     def _logits(self, layer: nn.Linear, x: Tensor) -> Tensor:
         bias = None if layer.bias is None else self.gain * layer.bias
         return linear(x, self.gain * layer.weight, bias)
+
+
+def _sliding_window(attention: Any) -> int | None:
+    """The layer's own window: an attribute where layers differ (Qwen), else the model's."""
+    own = getattr(attention, "config", None)
+    window: int | None = getattr(attention, "sliding_window", getattr(own, "sliding_window", None))
+    return window
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
@@ -31,6 +30,7 @@ from transformers import (
 )
 
 from encoders.language.attention import MacchiatoAttention
+from encoders.language.softmax import softmax_attention
 
 IMPLEMENTATION = "latte"
 """Name of the mask and attention functions registered with transformers."""
@@ -173,55 +173,26 @@ def _replace_attention(model: Any) -> None:
             layer.self_attn = MacchiatoAttention(layer.self_attn, decoder.rotary_emb, **options)
 
 
-def padding_mask(*_: Any, attention_mask: Tensor | None = None, **__: Any) -> Tensor | None:
-    """Mask function for transformers: the padding mask `[B, past + T]`, not T x T numbers."""
+def padding_mask(
+    *_: Any,
+    q_length: int,
+    attention_mask: Tensor | None = None,
+    allow_is_causal_skip: bool = True,
+    **__: Any,
+) -> Tensor | None:
+    """Mask function for transformers: the padding mask `[B, past + T]`, not T x T numbers.
+
+    Raises ValueError for what such a mask cannot say: packed sequences and masks of one's own.
+    """
+    if q_length > 1 and not allow_is_causal_skip:
+        raise ValueError(
+            "a converted model reads one sequence a row, each token all before it: several "
+            "sequences packed into a row (position_ids that start again) and custom masks "
+            "are not supported"
+        )
     if attention_mask is None or bool(attention_mask.all()):
         return None
     return attention_mask
-
-
-def softmax_attention(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    sliding_window: int | None = None,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """Causal softmax attention of the layers that keep it, given the mask of `padding_mask`.
-
-    `query` `[B, H, T, Dh]`, `key` and `value` `[B, Hkv, past + T, Dh]`; returns `[B, T, H, Dh]`.
-    `sliding_window` is the model's own.
-    """
-    length, total = query.shape[2], key.shape[2]
-    sliding = sliding_window is not None and total > sliding_window
-    if attention_mask is None and length == total and not sliding:
-        mask = None
-    else:
-        order = torch.arange(total, device=query.device)
-        distance = order[total - length :, None] - order
-        mask = distance >= 0
-        if sliding_window is not None:
-            mask = mask & (distance < sliding_window)
-        if attention_mask is not None:
-            own = torch.eye(length, total, device=query.device, dtype=torch.bool).roll(
-                total - length, 1
-            )  # padding attends to itself: kernels differ in a softmax over nothing
-            mask = (mask & attention_mask[:, None, None, -total:]) | own
-    y = scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        mask,
-        dropout,
-        mask is None and length > 1,
-        scale=scaling,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    return y.transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(IMPLEMENTATION, softmax_attention)

@@ -294,6 +294,38 @@ def test_convert_refuses_bad_options_and_leaves_the_model(
     assert model.config.model_type == "llama" and model(ids_of(20)).logits.equal(expected)
 
 
+def test_packed_sequences_and_custom_masks_are_refused() -> None:
+    model, ids = converted(), ids_of(12)
+    places = torch.arange(12).expand(2, -1)
+    close(model(ids, position_ids=places).logits, model(ids).logits)
+    with pytest.raises(ValueError, match="packed into a row"):
+        model(ids, position_ids=places % 6, use_cache=False)
+    with pytest.raises(ValueError, match=r"marks padding, \[B, T\], got \[2, 1, 12, 12\]"):
+        model(ids, attention_mask=torch.zeros(2, 1, 12, 12))
+
+
+@pytest.mark.parametrize(
+    ("family", "own"),
+    (
+        ("mistral-sliding", {}),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 1}),
+        ("llama-tied", {}),
+    ),
+)
+@torch.no_grad()
+def test_softmax_is_the_original_layer_with_its_own_window(
+    family: str, own: dict[str, Any]
+) -> None:
+    before, ids = original(family, **own), ids_of(40)
+    after = convert(deepcopy(before), 7)
+    for layer in latte_layers(after):
+        layer.forward = lambda hidden_states, position_embeddings, layer=layer, **_: (
+            layer.softmax(hidden_states, *position_embeddings),
+            None,
+        )
+    close(after(ids).logits, before(ids).logits, rtol=0, atol=1e-4)
+
+
 def test_convert_refuses_a_window_beyond_the_sliding_window() -> None:
     with pytest.raises(ValueError, match="window 13 is larger than .* sliding window, 12"):
         convert(original("mistral-sliding"), 13)
