@@ -9,9 +9,6 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LRScheduler
-from transformers import get_cosine_with_min_lr_schedule_with_warmup
 
 from encoders.vision.sheet import ImageTokens
 from vqa import checkpoint
@@ -25,6 +22,7 @@ from vqa.questions import token_counts
 from vqa.reading import LetterReader
 from vqa.sharding import shard
 from vqa.tallying import known_of
+from vqa.training.optimizer import adamw_with_cosine, decay_groups
 
 
 class VQAModule(LightningModule):
@@ -286,25 +284,11 @@ class VQAModule(LightningModule):
         return getattr(self.trainer.datamodule, "features", None)  # type: ignore[attr-defined]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        matrices: list[Tensor] = []
-        others: list[Tensor] = []
-        for name, weight in self.named_parameters():
-            if not weight.requires_grad:
-                continue
-            plain = weight.dim() < 2 or name.endswith(("table.weight", "kind", "token"))
-            (others if plain else matrices).append(weight)
-        groups = [
-            {"params": matrices, "weight_decay": self.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        optimizer = AdamW(groups, lr=self.lr, betas=(0.9, self.beta2), fused=True)
-        schedule: LRScheduler = get_cosine_with_min_lr_schedule_with_warmup(
-            optimizer,
-            self.warmup_steps,
-            int(self.trainer.estimated_stepping_batches),
-            min_lr_rate=self.min_lr_rate,
+        plain = ("table.weight", "kind", "token")
+        groups = decay_groups(self.named_parameters(), self.weight_decay, plain)
+        return adamw_with_cosine(
+            self, groups, self.lr, self.beta2, self.warmup_steps, self.min_lr_rate
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["tokenizer"] = self.tokenizer.backend_tokenizer.to_str()

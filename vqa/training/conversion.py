@@ -13,10 +13,10 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import get_cosine_with_min_lr_schedule_with_warmup
 
 from encoders.language import latte_layers
 from encoders.language.attention import MacchiatoAttention
+from vqa.training.optimizer import adamw_with_cosine
 
 PEFT_MISSING = (
     "LoRA needs peft: pip install 'latte-vqa[language]', or train all weights: --lora-rank 0"
@@ -43,17 +43,12 @@ class ConversionStage(LightningModule):
         for name, weight in self.named_parameters():
             if weight.requires_grad:
                 (latents if is_latent(name) else others).append(weight)
-        groups = [{"params": latents, "lr": self.latent_lr}]
+        groups: list[dict[str, Any]] = [{"params": latents, "lr": self.latent_lr}]
         if others:
             groups.append({"params": others, "lr": self.lr})
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
-        schedule = get_cosine_with_min_lr_schedule_with_warmup(
-            optimizer,
-            self.warmup_steps,
-            int(self.trainer.estimated_stepping_batches),
-            min_lr_rate=0.05,
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        for group in groups:
+            group["weight_decay"] = 0.0
+        return adamw_with_cosine(self, groups, self.lr, 0.98, self.warmup_steps, 0.05)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trained = {name for name, weight in self.named_parameters() if weight.requires_grad}

@@ -8,13 +8,11 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
-from transformers import get_cosine_with_min_lr_schedule_with_warmup
 
 from encoders.language.causal_lm import CausalLM
 from vqa.data.text import serialize_tokenizer
+from vqa.training.optimizer import adamw_with_cosine, decay_groups
 
 
 @dataclass(frozen=True)
@@ -112,23 +110,10 @@ class LanguageModule(LightningModule):
         return next_token_loss(self.model(batch[:, :-1]), batch)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        matrices: list[Tensor] = []
-        others: list[Tensor] = []
-        for name, weight in self.named_parameters():
-            plain = weight.dim() < 2 or name.endswith("table.weight")
-            (others if plain else matrices).append(weight)
-        groups = [
-            {"params": matrices, "weight_decay": self.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        optimizer = AdamW(groups, lr=self.lr, betas=(0.9, self.beta2), fused=True)
-        schedule: LRScheduler = get_cosine_with_min_lr_schedule_with_warmup(
-            optimizer,
-            self.warmup_steps,
-            int(self.trainer.estimated_stepping_batches),
-            min_lr_rate=self.min_lr_rate,
+        groups = decay_groups(self.named_parameters(), self.weight_decay, ("table.weight",))
+        return adamw_with_cosine(
+            self, groups, self.lr, self.beta2, self.warmup_steps, self.min_lr_rate
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["tokenizer"] = serialize_tokenizer(self.data.tokenizer)
