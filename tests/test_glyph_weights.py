@@ -43,7 +43,8 @@ def networks(script: Callable[[str], Any]) -> Any:
 def reading(said: str, line: Line = LEVEL) -> Letters:
     which = [1 + LETTERS.index(letter) for letter in said]
     features = torch.randn(len(said), WIDTH + 2, generator=torch.Generator().manual_seed(0))
-    return Letters(line, features, torch.zeros(len(said), 2), which)
+    start = [True, *(len(said) - 1) * [False]][: len(said)]
+    return Letters(line, features, torch.zeros(len(said), 2), which, len(said) * [1.0], start)
 
 
 def told(weights: Any, shown: str, read: str) -> tuple[str, int]:

@@ -45,12 +45,15 @@ _ROOM = 64
 
 class Letters(NamedTuple):
     """Letters of a `line`: features `[n, WIDTH]`, places `[n, 2]` (row, column) in pixels of the
-    page, and which they are, by their classes in line_reader.LETTERS."""
+    page, which they are, by their classes in line_reader.LETTERS, how likely each is, and which of
+    them start a word."""
 
     line: Line
     features: Tensor
     places: Tensor
     which: list[int]
+    confidences: list[float]
+    starts: list[bool]
 
 
 class Trunk(nn.Module):
@@ -188,21 +191,19 @@ class Encoder(nn.Module):
         peaks = [max(run, key=chance.__getitem__) for run in runs if which[run[0]]]
         letters = [peak for peak in peaks if which[peak] != BLANK]
         if not letters or sum(chance[peak] for peak in letters) < self.keep * len(letters):
-            return Letters(line, features[:0], features.new_zeros(0, 2), [])
+            return Letters(line, features[:0], features.new_zeros(0, 2), [], [], [])
         spaced = [True, *(which[peak] == BLANK for peak in peaks[:-1])]
         at = torch.tensor(letters, device=features.device)
         along = (at + 0.5) * STEP * line.height / HEIGHT - line.length / 2
         places = torch.stack(
             [line.y + along * math.sin(line.angle), line.x + along * math.cos(line.angle)], 1
         )
-        told = [
-            [float(gap), math.log(line.height / usual)]
-            for peak, gap in zip(peaks, spaced, strict=True)
-            if which[peak] != BLANK
-        ]
-        more = features.new_tensor(told)
+        starts = [gap for peak, gap in zip(peaks, spaced, strict=True) if which[peak] != BLANK]
+        height = math.log(line.height / usual)
+        more = features.new_tensor([[float(start), height] for start in starts])
+        classes, confidences = ([part[peak] for peak in letters] for part in (which, chance))
         seen = torch.cat([features[at], more], 1)
-        return Letters(line, seen, places, [which[peak] for peak in letters])
+        return Letters(line, seen, places, classes, confidences, starts)
 
 
 def _width(line: Line) -> int:

@@ -81,7 +81,12 @@ def tilt_of(lines: list[Line]) -> float:
 
 
 def in_rows(lines: list[Line]) -> list[Line]:
-    """`lines` in the order of reading: row by row from the top, each row from the left.
+    """`lines` in the order of reading: row by row from the top, each row from the left."""
+    return [line for row in group_rows(lines) for line in row]
+
+
+def group_rows(lines: list[Line]) -> list[list[Line]]:
+    """Rows of `lines` from the top, each from the left.
 
     A line goes on the row of the nearest one to its left that ends where it begins, as high.
     """
@@ -95,7 +100,7 @@ def in_rows(lines: list[Line]) -> list[Line]:
         else:
             rows.append([place])
     rows.sort(key=lambda row: sum(spans[place][0].middle for place in row) / len(row))
-    return [lines[spans[place][1]] for row in rows for place in row]
+    return [[lines[spans[place][1]] for place in row] for row in rows]
 
 
 class _Span(NamedTuple):
