@@ -61,6 +61,7 @@ def whole(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return folder, fit(folder, squares)
 
 
+@pytest.mark.slow
 def test_two_devices_resume_in_mid_epoch(
     whole: tuple[Path, Any], squares: Path, tmp_path: Path
 ) -> None:

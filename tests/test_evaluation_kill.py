@@ -178,6 +178,7 @@ def test_answers_of_more_processes_count(
     assert json.loads((out / "cost.json").read_text())["questions"] == 13
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work(
     squares: Path, tiny: Path, predictor: Predictor, tmp_path: Path
 ) -> None:

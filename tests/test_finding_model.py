@@ -177,6 +177,7 @@ def test_evidence_is_what_was_marked() -> None:
     assert float(found.patches.sum()) == pytest.approx(1) and not found.words.any()
 
 
+@pytest.mark.slow
 def test_it_learns_to_copy_what_it_is_asked_for() -> None:
     """Two lines of letters; the question names the line, the answer is what stands on it."""
     torch.manual_seed(0)

@@ -20,6 +20,7 @@ def fit(folder: Path, squares: Path, *more: str) -> int:
     return main(["fit", *config(folder, squares), *more])
 
 
+@pytest.mark.slow
 def test_training_begins_with_the_weights_of_a_model(
     folder: Path, squares: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
