@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from vqa import datasets
+from vqa.data.wordings import wordings_by_kind
 from vqa.datasets import DataError, Example, easy_vqa, jsonl
 
 needs_easy_vqa = pytest.mark.skipif(
@@ -86,6 +87,21 @@ def test_jsonl_reads_a_row(tmp_path: pathlib.Path) -> None:
     assert (len(data), data.skipped, data.splits) == (1, [], ("val",))
     assert data.score("a.", data[0].answers) == 1.0
     assert data.score("c", data[0].answers) == 0.0
+
+
+def test_jsonl_asks_in_other_wordings_by_option(tmp_path: pathlib.Path) -> None:
+    ask = "What is the total amount on this receipt?"
+    rows = [row(question_id=f"q{n}", question=ask) for n in range(60)]
+    root = folder(tmp_path, *rows, row(question_id="own", question="Is it odd?"))
+    total = wordings_by_kind()["total"]
+    assert {example.question for example in jsonl.Dataset(root, "train")} == {ask, "Is it odd?"}
+    for split, own in (("train", total.train), ("test", total.test)):
+        data = jsonl.Dataset(root, "train", wordings=split)
+        assert {data[n].question for n in range(60)} == {*own} and data[60].question == "Is it odd?"
+        again = jsonl.Dataset(root, "train", wordings=split)
+        assert [again[n] for n in range(61)] == [data[n] for n in range(61)]
+    with pytest.raises(DataError, match="wordings must be train or test, not 'val'"):
+        jsonl.Dataset(root, "train", wordings="val")
 
 
 def test_jsonl_relative_root_gives_absolute_paths(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from vqa import datasets
+from vqa.data.wordings import wordings_by_kind
 from vqa.datamodule import VQAData
 from vqa.draws import Draws
 from vqa.questions import Questions
@@ -83,6 +84,26 @@ def test_half_of_the_images_are_mirrored_for_all_their_questions(squares: Path) 
             assert flipped or torch.equal(image, noise)
             mirrored += flipped
     assert 180 < mirrored < 300
+
+
+class AskedForTheTotal(Voted):
+    def __getitem__(self, index: int) -> datasets.Example:
+        question = "What is the total amount on this receipt?" if index else "What is odd?"
+        return datasets.Example(index, self.image, question, ("12.00",))
+
+    def targets(self, answers: Sequence[str]) -> dict[str, float]:
+        return dict.fromkeys(answers, 1.0)
+
+
+def test_reword_asks_a_known_question_in_a_wording_of_training_each_epoch(squares: Path) -> None:
+    total = wordings_by_kind()["total"]
+    plain = Questions(AskedForTheTotal(str(squares / "images" / "train0.png")), cache_mb=1)
+    draws = Draws(plain, 0, reword=True)
+    asked = [[draws[epoch, (i, None)][0].question for i in range(40)] for epoch in range(4)]
+    assert [questions[0] for questions in asked] == 4 * ["What is odd?"]
+    assert {question for questions in asked for question in questions[1:]} == {*total.train}
+    assert asked[0] != asked[1] and asked[0] == [draws[0, (i, None)][0].question for i in range(40)]
+    assert Draws(plain, 0)[2, (1, None)][0].question == "What is the total amount on this receipt?"
 
 
 def test_a_resumed_epoch_draws_what_it_would_have_drawn(squares: Path) -> None:

@@ -45,6 +45,8 @@ class VQAData(LightningDataModule):
             of the same training with images.
         flip: mirror training images left to right half of the time; only where no question is
             about sides.
+        reword: ask training questions of a known kind in another wording each epoch
+            (vqa/data/wordings); validation and test ask as the data set does.
         num_workers: processes that read images; 0 reads them in the training process.
         cache_mb: megabytes of decoded images kept in memory.
         features: folder to keep the tokens of image files in, with model.freeze_vision: made in
@@ -73,6 +75,7 @@ class VQAData(LightningDataModule):
         questions_per_image: int = 1,
         blind: bool = False,
         flip: bool = False,
+        reword: bool = False,
         num_workers: int = 0,
         cache_mb: int = 512,
         features: str | None = None,
@@ -102,6 +105,7 @@ class VQAData(LightningDataModule):
         self.questions_per_image = questions_per_image
         self.blind = blind
         self.flip = flip
+        self.reword = reword
         self.num_workers = num_workers
         self.cache_mb = cache_mb
         if features and flip:
@@ -158,7 +162,7 @@ class VQAData(LightningDataModule):
         if len(plans) > 1:
             batches.epochs = self._epochs(len(batches))
         self.train_loader = ResumableLoader(
-            Draws(self._shown(data), self.seed, self.flip),
+            Draws(self._shown(data), self.seed, self.flip, self.reword),
             batches,
             collator(self.tokenizer, True),
             self.num_workers,

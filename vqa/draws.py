@@ -1,4 +1,4 @@
-"""What each epoch of training draws anew: which answer is learned, which image is mirrored.
+"""What each epoch of training draws anew: answer, wording of the question, mirrored images.
 
 A function of seed, epoch and question alone: a training that is killed and resumed draws the same,
 in any process and any worker.
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
+from vqa.data.wordings import reword
 from vqa.datasets import Mixed, Weighted
 from vqa.questions import At, Item, Questions
 from vqa.sampler import Batches
@@ -24,13 +25,17 @@ class Draws(TorchDataset[Item]):
 
     The first of an example's answers is the one to learn: where the data set weighs what its
     annotators said, one drawn with these weights. `flip` mirrors half of the images left to right,
-    for all questions about them alike.
+    for all questions about them alike. `reword` asks questions whose kind is known
+    (vqa/data/wordings) in a wording drawn anew each epoch.
     """
 
-    def __init__(self, questions: Questions, seed: int, flip: bool = False) -> None:
+    def __init__(
+        self, questions: Questions, seed: int, flip: bool = False, reword: bool = False
+    ) -> None:
         self.questions = questions
         self.seed = seed
         self.flip = flip
+        self.reword = reword
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -45,6 +50,9 @@ class Draws(TorchDataset[Item]):
             weights = data.targets(example.answers)
             (answer,) = self._rng(epoch, at[0]).choices([*weights], [*weights.values()])
             example = replace(example, answers=(answer, *example.answers))
+        if self.reword:
+            question = reword(example.question, self._rng(epoch, f"wording/{at[0]}"))
+            example = replace(example, question=question)
         if self.flip and isinstance(image, Tensor):
             image = image.flip(-1) if self._rng(epoch, example.image).random() < 0.5 else image
         return example, image

@@ -10,10 +10,12 @@ Other keys and blank lines are ignored. Other splits are other files: `dev.jsonl
 
 import json
 import os
+import random
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeGuard
 
+from vqa.data.wordings import SPLITS, reword
 from vqa.datasets import DataError, Example, Region
 from vqa.datasets._metric import known_metric
 from vqa.datasets._reading import Examples, Place, check_split
@@ -22,7 +24,8 @@ from vqa.datasets._reading import Examples, Place, check_split
 class Dataset(Examples):
     """One split of a jsonl folder; `root` is the folder.
 
-    `answer_type` and `question_type` are keys of meta.
+    `answer_type` and `question_type` are keys of meta. `wordings`, train or test, asks questions of
+    a known kind in one of these wordings (vqa/data/wordings), drawn by question_id.
     """
 
     def __init__(
@@ -34,13 +37,17 @@ class Dataset(Examples):
         metric: str = "exact_match",
         answer_type: str = "kind",
         question_type: str | None = None,
+        wordings: str | None = None,
     ) -> None:
         super().__init__(skip_bad)
+        if wordings not in (None, *SPLITS):
+            raise DataError(f"wordings must be {' or '.join(SPLITS)}, not {wordings!r}")
         self._metric = known_metric("jsonl", metric)
         self._types = (answer_type, question_type)
         self._root, self.splits = _find(root, split)
         file = os.path.join(self._root, f"{split}.jsonl")
-        self.read(file, _lines(file), partial(_example, self._root, split, self._types), "line")
+        parse = partial(_example, self._root, split, self._types, wordings)
+        self.read(file, _lines(file), parse, "line")
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """The chosen metric."""
@@ -77,7 +84,12 @@ def _lines(file: str) -> list[tuple[int, bytes]]:
 
 
 def _example(
-    root: str, split: str, types: tuple[str | None, str | None], _: Place, raw: bytes
+    root: str,
+    split: str,
+    types: tuple[str | None, str | None],
+    wordings: str | None,
+    _: Place,
+    raw: bytes,
 ) -> Example:
     row = _parse(raw)
     for key in ("question_id", "image", "question", "answers"):
@@ -89,6 +101,8 @@ def _example(
     if not isinstance(question, str) or not question.strip():
         raise DataError(f"question must be a non-empty string, not {question!r}")
     check_split(row, "split", split)
+    if wordings:
+        question = reword(question, random.Random(f"wording/{identity}"), wordings)
     answers, meta = _answers(row["answers"]), row.get("meta")
     first, second = (_kind(meta, key) for key in types)
     image = _image(row["image"], root)
