@@ -15,7 +15,7 @@ from vqa import (
     plan_command,
     submission_command,
 )
-from vqa.cli import convert, fit_language
+from vqa.cli import convert, fit_language, transcribe
 
 app = typer.Typer(
     help="Visual question answering on images of any size, with latent attention.",
@@ -71,6 +71,7 @@ for command in (
     commands.generate,
     commands.export,
     convert.convert,
+    transcribe.transcribe,
 ):
     app.command()(command)
 for name, text in TRAINING.items():
