@@ -131,8 +131,8 @@ class VQAModule(LightningModule):
         checkpoint.fill(self.model, folder)
 
     def _check_tokenizer(self, option: str, folder: Path) -> None:
-        theirs = tokenizers.load(str(folder)).backend_tokenizer.to_str()
-        if theirs != self.tokenizer.backend_tokenizer.to_str():
+        theirs = tokenizers.to_json(tokenizers.load(str(folder)))
+        if theirs != tokenizers.to_json(self.tokenizer):
             raise ValueError(
                 f"model.{option} {folder} has another tokenizer than this training; "
                 f"set data.tokenizer to {folder}"
@@ -291,10 +291,12 @@ class VQAModule(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["tokenizer"] = self.tokenizer.backend_tokenizer.to_str()
+        checkpoint["tokenizer"] = tokenizers.to_json(self.tokenizer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if checkpoint["tokenizer"] != self.tokenizer.backend_tokenizer.to_str():
+        # Checkpoints of older versions have the plain tokenizer.json.
+        theirs = tokenizers.to_json(tokenizers.from_json(checkpoint["tokenizer"]))
+        if theirs != tokenizers.to_json(self.tokenizer):
             raise ValueError(
                 "the checkpoint was trained with another tokenizer than this data set gives; "
                 "use the data and tokenizer it was trained with"

@@ -1,5 +1,6 @@
 """Text to tokens: a byte-level BPE trained on the data set, or a Hugging Face tokenizer."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,9 +40,23 @@ def train(
     return from_json(tokenizer.to_str())
 
 
+def to_json(tokenizer: PreTrainedTokenizerFast) -> str:
+    """`tokenizer.json` and which special tokens it has: what checkpoints keep of a tokenizer.
+
+    Padding and truncation, which an earlier call may have set, are no part of it.
+    """
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    special = {name: getattr(tokenizer, name) for name in SPECIAL}
+    content |= {"padding": None, "truncation": None, "special_tokens": special}
+    return json.dumps(content, ensure_ascii=False)
+
+
 def from_json(text: str) -> PreTrainedTokenizerFast:
-    """The tokenizer whose `tokenizer.json` is `text`."""
-    return with_specials(PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(text)))
+    """The tokenizer that `to_json` wrote, or whose `tokenizer.json` is `text`."""
+    content = json.loads(text)
+    special = content.pop("special_tokens", {})
+    backend = Tokenizer.from_str(json.dumps(content))
+    return with_specials(PreTrainedTokenizerFast(tokenizer_object=backend, **special))
 
 
 def load(folder: str | Path) -> PreTrainedTokenizerFast:

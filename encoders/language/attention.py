@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from encoders import latte
 from encoders.language.cache import layer_state, store_state
@@ -203,8 +202,9 @@ class MacchiatoAttention(nn.Module):
         return y.unsqueeze(1), state
 
     def _logits(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        bias = None if layer.bias is None else self.gain * layer.bias
-        return linear(x, self.gain * layer.weight, bias)
+        # The layer is called, not its weights used: it may be quantised or have adapters.
+        out: Tensor = self.gain * layer(x)
+        return out
 
 
 def _sliding_window(attention: Any) -> int | None:

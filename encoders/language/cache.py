@@ -46,6 +46,13 @@ class RecurrentStateLayer(CacheLayerMixin):
     def get_max_length(self) -> int:
         return -1
 
+    def crop(self, max_length: int) -> None:
+        """Raise: what a state has read cannot be taken out of it."""
+        raise ValueError(
+            "a converted layer has a state, which cannot be cropped to fewer tokens: copy the "
+            "cache before reading further (converted models cannot assist generation)"
+        )
+
     def reset(self) -> None:
         self.state, self.length = None, 0
 

@@ -9,6 +9,7 @@ pretrained models; attention sinks as in Xiao et al., arXiv 2309.17453.
 """
 
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ from transformers import (
 from encoders.language.attention import MacchiatoAttention
 from encoders.language.softmax import softmax_attention
 
+MAX_LATENTS = 4096
 IMPLEMENTATION = "latte"
 """Name of the mask and attention functions registered with transformers."""
 
@@ -48,12 +50,16 @@ class LatteOptions:
 
     def check(self, config: Any) -> None:
         """Raise ValueError for options that no model, or not this one, can have."""
-        if self.window < 1 or self.latents < 1 or self.sinks < 0 or self.gain <= 0:
+        counts = (self.window, self.latents, self.sinks, *self.softmax_layers)
+        if not all(isinstance(count, int) for count in counts):
+            raise ValueError("window, latents, sinks and the softmax_layers must be whole numbers")
+        if self.window < 1 or self.sinks < 0 or not 1 <= self.latents <= MAX_LATENTS:
             raise ValueError(
-                f"window and latents must be at least 1, sinks at least 0 and gain above 0, got "
-                f"window {self.window}, latents {self.latents}, sinks {self.sinks}, "
-                f"gain {self.gain}"
+                f"window must be at least 1, sinks at least 0 and latents 1 to {MAX_LATENTS} a "
+                f"head, got window {self.window}, sinks {self.sinks}, latents {self.latents}"
             )
+        if not 0 < self.gain < inf:
+            raise ValueError(f"gain must be a finite number above 0, got {self.gain}")
         layers = config.num_hidden_layers
         wrong = [index for index in self.softmax_layers if not 0 <= index < layers]
         if wrong:
@@ -75,6 +81,15 @@ class LatteConverted:
         config._attn_implementation = IMPLEMENTATION
         super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]
         _replace_attention(self)
+
+    def set_attn_implementation(self, attn_implementation: Any, **kwargs: Any) -> None:
+        """Raise ValueError for any attention but a converted model's own."""
+        if attn_implementation != IMPLEMENTATION:
+            raise ValueError(
+                f"a converted model has its own attention, {IMPLEMENTATION!r}, and cannot be set "
+                f"to {attn_implementation!r}"
+            )
+        super().set_attn_implementation(attn_implementation, **kwargs)  # type: ignore[misc]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -140,16 +155,25 @@ def convert(
     for inputs of up to window + sinks tokens logits equal the original's. `gain` multiplies the
     logits of the latents, whose weights start that much smaller: larger steps for the same learning
     rate. `softmax_layers` keep full softmax attention (and a cache that grows).
-    Raises ValueError for an unknown model family, one already converted, or impossible options.
+    Raises ValueError for an unknown model family, one already converted, quantised weights, or
+    impossible options.
     """
     if isinstance(model, LatteConverted):
         raise ValueError(f"{type(model).__name__} is converted already")
     if type(model) not in FAMILIES:
         known = ", ".join(sorted(family.__name__ for family in FAMILIES))
         raise ValueError(f"cannot convert {type(model).__name__}; known models are: {known}")
-    options = LatteOptions(window, latents, sinks, gain, tuple(softmax_layers))
+    layers = (softmax_layers,) if isinstance(softmax_layers, int) else tuple(softmax_layers)
+    options = LatteOptions(window, latents, sinks, gain, layers)
     options.check(model.config)
+    if not model.model.layers[0].self_attn.q_proj.weight.dtype.is_floating_point:
+        raise ValueError(
+            "the model is quantised: convert it without quantisation, save it, and load the "
+            "converted folder with a quantization_config"
+        )
     converted = FAMILIES[type(model)]
+    # Adapters trained on it would name the unconverted model as theirs.
+    model.name_or_path = model.config.name_or_path = ""
     model.config.__class__ = converted.config_class
     model.config.latte = {**asdict(options), "softmax_layers": list(options.softmax_layers)}
     model.config.architectures = [converted.__name__]
@@ -184,7 +208,9 @@ def padding_mask(
 
     Raises ValueError for what such a mask cannot say: packed sequences and masks of one's own.
     """
-    if q_length > 1 and not allow_is_causal_skip:
+    # When a graph is captured, transformers cannot tell whether rows are packed, and says so.
+    captured = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if q_length > 1 and not allow_is_causal_skip and not captured:
         raise ValueError(
             "a converted model reads one sequence a row, each token all before it: several "
             "sequences packed into a row (position_ids that start again) and custom masks "

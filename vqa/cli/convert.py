@@ -37,7 +37,7 @@ def convert(
     latent_lr: Annotated[float, Option(help="Learning rate of the latents.")] = 1e-3,
     seed: Annotated[int, Option(help="Another seed is another choice of sequences.")] = 0,
     precision: Annotated[
-        str, Option(help="Lightning's precision: 32-true, bf16-mixed, ...")
+        str, Option(help="Lightning's precision: 32-true, bf16-mixed or 16-mixed.")
     ] = "32-true",
 ) -> None:
     """Convert a language model to Latte-Macchiato and train it on text.

@@ -49,8 +49,7 @@ def serialize_tokenizer(tokenizer: Any) -> str:
     """JSON of a tokenizer of `build_tokenizer`."""
     if isinstance(tokenizer, CharacterTokenizer):
         return tokenizer.to_str()
-    text: str = tokenizer.backend_tokenizer.to_str()
-    return text
+    return tokenizers.to_json(tokenizer)
 
 
 def encode_documents(documents: Sequence[str], tokenizer: Any) -> Tensor:

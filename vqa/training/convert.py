@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from encoders.language import convert
+from encoders.language import convert, latte_layers
 from encoders.language.convert import FAMILIES, LatteConverted
 from encoders.language.initialize import Method, initialize_latents
 from vqa.data.recall import ConversionSequences, RecallSequences
@@ -34,6 +35,10 @@ from vqa.training.conversion import (
 )
 from vqa.training.text_data import TrainingLoader
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""Lightning's precisions that keep weights in fp32: learning rates this small vanish in bf16."""
+MAX_SEED = 2**32 - 1
+"""Of the second stage, whose seed is one more."""
 CHECKPOINT_STEPS = 10
 """Optimizer steps between checkpoints."""
 INITIAL_BLOCKS = 8
@@ -71,13 +76,15 @@ def train(settings: Conversion, out: Path, precision: str = "32-true") -> Path:
     an unfinished conversion of the same settings.
     """
     work = out / "training"
-    _check(settings, out, work)
+    _check(settings, out, work, precision)
     with _quiet():
         seed_everything(settings.seed, verbose=False)
         tokens, tokenizer, model = _load(settings)
         fresh = not isinstance(model, LatteConverted)
         if fresh:
             convert(model, **_options(settings))
+        if not latte_layers(model):
+            raise ValueError("softmax_layers names all layers: none is converted")
         blocks = RandomBlocks(tokens, settings.length, 10**9, settings.seed + 1)
         recalls: Dataset[Any] = blocks
         if settings.recall:
@@ -103,8 +110,16 @@ def train(settings: Conversion, out: Path, precision: str = "32-true") -> Path:
     return out
 
 
-def _check(settings: Conversion, out: Path, work: Path) -> None:
+def _check(settings: Conversion, out: Path, work: Path, precision: str) -> None:
     """Raise ValueError for settings that cannot work and an `out` that is not to be continued."""
+    rates = {"lr": settings.lr, "latent-lr": settings.latent_lr, "gain": settings.gain}
+    for name, value in rates.items():
+        if not 0 < value < inf:
+            raise ValueError(f"--{name} must be a finite number above 0, not {value}")
+    if not 0 <= settings.seed < MAX_SEED:
+        raise ValueError(f"--seed must be 0 to {MAX_SEED - 1}, not {settings.seed}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"--precision must be {', '.join(PRECISIONS)}, not {precision!r}")
     file = work / "settings.json"
     if file.exists():
         mine, theirs = _as_json(settings), json.loads(file.read_text(encoding="utf-8"))
@@ -127,9 +142,13 @@ def _check(settings: Conversion, out: Path, work: Path) -> None:
 
 
 def _claim(settings: Conversion, work: Path) -> None:
-    """Make the folder of an unfinished conversion."""
-    work.mkdir(parents=True, exist_ok=True)
-    (work / "settings.json").write_text(json.dumps(_as_json(settings), indent=1), encoding="utf-8")
+    """Make the folder of an unfinished conversion. Raises ValueError if that is impossible."""
+    content = json.dumps(_as_json(settings), indent=1)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        (work / "settings.json").write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot write to {work.parent}: {error.strerror}") from None
 
 
 def _as_json(settings: Conversion) -> dict[str, Any]:
@@ -190,7 +209,7 @@ def _check_family(folder: Path) -> None:
 
 
 def _sentence(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return str(error).strip().splitlines()[0].rstrip(":")
 
 
 @contextmanager

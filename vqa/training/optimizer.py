@@ -38,7 +38,9 @@ def adamw_with_cosine(
     min_lr_rate: float,
 ) -> OptimizerLRSchedulerConfig:
     """AdamW of `groups`, to `lr` in `warmup_steps` and down to `min_lr_rate` of it at the end."""
-    optimizer = AdamW(groups, lr=lr, betas=(0.9, beta2), fused=True)
+    # Lightning refuses to clip gradients of a fused optimizer in mixed precision.
+    fused = "mixed" not in str(module.trainer.precision)
+    optimizer = AdamW(groups, lr=lr, betas=(0.9, beta2), fused=fused)
     steps = int(module.trainer.estimated_stepping_batches)
     schedule: LRScheduler = get_cosine_with_min_lr_schedule_with_warmup(
         optimizer, warmup_steps, steps, min_lr_rate=min_lr_rate

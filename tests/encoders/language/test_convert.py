@@ -1,6 +1,7 @@
 """A converted language model against the original, and against written-out T x T weights."""
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tiny_language_models import (
     original,
 )
 from torch import Tensor
-from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
+from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
 
 from encoders.language import convert, latte_layers
 from encoders.language.cache import cache_bytes
@@ -276,10 +277,15 @@ def test_convert_refuses_a_converted_model() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     (
-        ({"window": 0}, "window and latents must be at least 1"),
+        ({"window": 0}, "window must be at least 1"),
+        ({"window": 2.5}, "must be whole numbers"),
+        ({"latents": 10**8}, "latents 1 to 4096 a head"),
+        ({"gain": float("nan")}, "gain must be a finite number"),
+        ({"gain": float("inf")}, "gain must be a finite number"),
+        ({"softmax_layers": 2}, r"softmax_layers \[2\] do not exist"),
         ({"latents": 0}, "latents 0"),
         ({"sinks": -1}, "sinks -1"),
-        ({"gain": 0.0}, "gain above 0"),
+        ({"gain": 0.0}, "number above 0"),
         ({"softmax_layers": (0, 2)}, r"softmax_layers \[2\] do not exist: the model has 2 layers"),
         ({"softmax_layers": (-1,)}, r"softmax_layers \[-1\] do not exist"),
     ),
@@ -292,6 +298,38 @@ def test_convert_refuses_bad_options_and_leaves_the_model(
     with pytest.raises(ValueError, match=sentence):
         convert(model, **options)
     assert model.config.model_type == "llama" and model(ids_of(20)).logits.equal(expected)
+
+
+def test_convert_refuses_quantised_weights() -> None:
+    model = original()
+    weight = model.model.layers[0].self_attn.q_proj.weight
+    quantised = torch.nn.Parameter(weight.to(torch.int8), requires_grad=False)
+    model.model.layers[0].self_attn.q_proj.weight = quantised
+    with pytest.raises(ValueError, match="quantised: convert it without quantisation"):
+        convert(model)
+
+
+def test_converted_model_keeps_its_own_attention() -> None:
+    model = converted()
+    with pytest.raises(ValueError, match="cannot be set to 'sdpa'"):
+        model.set_attn_implementation("sdpa")
+    expected = model(ids_of(20)).logits
+    model.set_attn_implementation("latte")
+    close(model(ids_of(20)).logits, expected)
+
+
+def test_converted_model_has_no_name_of_the_original(tmp_path: Path) -> None:
+    """Adapters that name the original would be loaded onto it."""
+    original().save_pretrained(tmp_path)
+    model = convert(LlamaForCausalLM.from_pretrained(tmp_path), 7)
+    assert not model.name_or_path and not model.config.name_or_path
+
+
+@torch.no_grad()
+def test_converted_model_can_be_exported() -> None:
+    model, ids = open_gates(converted()), ids_of(20, batch=1)
+    program = torch.export.export(model, (), {"input_ids": ids, "use_cache": False}, strict=False)
+    close(program.module()(input_ids=ids, use_cache=False).logits, model(ids).logits)
 
 
 def test_packed_sequences_and_custom_masks_are_refused() -> None:

@@ -170,6 +170,9 @@ def test_convert_peft_trains_saves_loads_and_merges(
     assert len(latte_layers(adapted)) == 2
     losses = train_some(adapted)
     assert losses[-1] < losses[0]
+    trainable = [weight for weight in adapted.parameters() if weight.requires_grad]
+    assert len(trainable) >= 2 * 2 * len(PROJECTIONS)
+    assert all(weight.grad is not None and weight.grad.any() for weight in trainable)
     with torch.no_grad():
         expected = adapted(ids_of(30)).logits
         adapted.save_pretrained(tmp_path, save_embedding_layers=False)

@@ -216,6 +216,15 @@ def test_generate_refuses_an_assistant(model: Any) -> None:
         generate(model, ids_of(9, 1), prompt_lookup_num_tokens=3)
 
 
+def test_cache_refuses_to_be_cropped(model: Any) -> None:
+    cache = DynamicCache()
+    model(ids_of(9), cache=cache)
+    with pytest.raises(ValueError, match="cannot be cropped"):
+        cache.crop(4)
+    with pytest.raises(ValueError, match="cannot be cropped"):
+        generate(original(), ids_of(9, 1), assistant_model=model)
+
+
 def test_config_survives_json(mixed: Any) -> None:
     config = type(mixed.config).from_dict(json.loads(mixed.config.to_json_string()))
     assert config.model_type == "latte_llama" and config.architectures == ["LatteLlamaForCausalLM"]

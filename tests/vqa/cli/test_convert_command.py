@@ -221,6 +221,24 @@ def test_convert_command_without_transfer_trains_all_weights(sources: Path, tmp_
     assert changed == set(before)
 
 
+def test_convert_command_trains_in_mixed_precision(sources: Path, tmp_path: Path) -> None:
+    assert run(sources, tmp_path / "out", *SHORT, "--precision", "bf16-mixed") == 0
+    after = weights(tmp_path / "out")
+    assert all(weight.isfinite().all() for weight in after.values())
+    assert not after["model.layers.0.self_attn.q_proj.weight"].equal(
+        weights(sources / "model")["model.layers.0.self_attn.q_proj.weight"]
+    )
+
+
+def test_convert_command_cannot_write_below_a_file(
+    sources: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("a")
+    assert run(sources, tmp_path / "file" / "out", *SHORT) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "cannot write to" in error and "Not a directory" in error
+
+
 def test_convert_command_without_training_only_initialises(sources: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         options = [*OPTIONS, "--transfer-steps", "0", "--steps", "0"]
@@ -258,6 +276,13 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any] | None, list[str], str]] = {
     "layer": (None, ["--softmax-layers", "2"], "the model has 2 layers"),
     "layers": (None, ["--softmax-layers", "0;1"], "takes numbers with commas, not '0;1'"),
     "init": (None, ["--init", "best"], "init must be kmeans, pca, random, not 'best'"),
+    "all layers": (None, ["--softmax-layers", "0,1"], "names all layers: none is converted"),
+    "latents": (None, ["--latents", "100000000"], "latents 1 to 4096 a head"),
+    "gain": (None, ["--gain", "inf"], "--gain must be a finite number above 0, not inf"),
+    "lr": (None, ["--lr", "nan"], "--lr must be a finite number above 0, not nan"),
+    "latent lr": (None, ["--latent-lr", "-1"], "--latent-lr must be a finite number above 0"),
+    "seed": (None, ["--seed", "4294967295"], "--seed must be 0 to 4294967294"),
+    "precision": (None, ["--precision", "foo"], "must be 32-true, bf16-mixed, 16-mixed, not 'foo'"),
 }
 
 

@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 import torch
 from networks import NETWORK, TINY
+from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from encoders.language import convert, latte_layers
 from vqa import tokenizer as tokenizers
@@ -33,11 +39,22 @@ trainer:
 """
 
 
+def chat_tokenizer() -> Any:
+    """Bytes with SmolLM2's special tokens, after a call that padded."""
+    text = tokenizers.train(iter([]), tokenizers.BYTES).backend_tokenizer.to_str()
+    special = {"pad_token": "<|pad|>", "bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
+    for name, token in special.items():
+        text = text.replace(tokenizers.SPECIAL[name], token)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(text), **special)
+    tokenizer(["a", "longer"], padding=True)
+    return tokenizer
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny converted language model with its tokenizer, gates half open."""
     out = tmp_path_factory.mktemp("language")
-    tokenizer = tokenizers.train(iter([]), tokenizers.BYTES)
+    tokenizer = chat_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=24,
@@ -131,8 +148,14 @@ def test_fit_trains_the_language_model_and_exports_it(
     options = ["-c", str(config), "--data.root", str(squares), "--data.tokenizer", str(folder)]
     options += ["--model.network.question", "decoder", "--model.language_model", str(folder)]
     assert main(["fit", *options, "--model.max_answer_tokens", "3"]) == 0
+    more = ["--model.max_answer_tokens", "3", "--trainer.max_epochs", "3"]
+    more += ["--trainer.precision", "bf16-mixed", "--trainer.gradient_clip_val", "1.0"]
+    assert main(["fit", *options, *more, "--ckpt_path", str(tmp_path / "last.ckpt")]) == 0
     assert main(["export", str(tmp_path / "last.ckpt"), str(tmp_path / "model")]) == 0
     predictor = Predictor.from_pretrained(str(tmp_path / "model"))
+    for name, token in chat_tokenizer().special_tokens_map.items():
+        assert getattr(predictor.tokenizer, name) == token
+    assert len(predictor.tokenizer) == predictor.model.config.vocab_size == tokenizers.BYTES
     before = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     name = "decoder.model.layers.0.self_attn.latent_key.weight"
     assert torch.equal(before[f"model.{name}"], predictor.model.state_dict()[name])
