@@ -35,9 +35,16 @@ class LanguageNetwork:
     """Options of the mixer, such as latents."""
 
     def build(self, vocab_size: int) -> CausalLM:
-        """The untrained model."""
+        """The untrained model. Raises ValueError for options that the mixer does not have."""
         sizes = {name: value for name, value in asdict(self).items() if name != "mixer_args"}
-        return CausalLM(vocab_size, **sizes, **self.mixer_args)
+        try:
+            return CausalLM(vocab_size, **sizes, **self.mixer_args)
+        except TypeError as error:
+            reason = str(error).removeprefix("Mixer.__init__() ")
+            raise ValueError(
+                f"model.network.mixer_args {self.mixer_args} do not fit the mixer {self.mixer}: "
+                f"{reason}; give its own, such as --model.network.mixer_args '{{latents: 128}}'"
+            ) from None
 
 
 def next_token_loss(logits: Tensor, ids: Tensor) -> Tensor:

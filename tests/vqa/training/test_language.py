@@ -102,6 +102,11 @@ def test_fit_language_learns_and_resumes_to_the_same_weights(folder: Path) -> No
         ("train.txt", b"x" * 99, ["--trainer.max_steps", "-1"], "set trainer.max_steps"),
         ("train.txt", b"x" * 99, ["--data.tokenizer", "nowhere"], "no tokenizer.json in nowhere"),
         ("train.txt", b"x" * 99, ["--model.network.mixer", "nope"], "attention, latte"),
+        (
+            *("train.txt", b"x" * 99),
+            ["--model.network.mixer_args", "{radios: 3}"],
+            "do not fit the mixer latte: got an unexpected keyword argument 'radios'",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.max_epochs. was not set")
