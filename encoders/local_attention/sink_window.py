@@ -159,21 +159,29 @@ def _attend(
         scores = own.flatten(3, 4) @ keys[:, part].permute(0, 1, 3, 4, 2)
         scores = scores.float().unflatten(3, (size, -1))
         masked = ~(inside & valid[:, part].unsqueeze(2))  # [B, n, C, K]
-        # In place and under one name: scores are by far the largest tensor, never held thrice.
+        # In place: scores are by far the largest tensor, and softmax would hold them twice.
         scores.masked_fill_(masked[:, :, None, :, None], _lowest(scores))
         sink = sink_scores[:, part].transpose(2, 3)  # [B, n, Hkv, C, G, S]
-        scores = torch.cat([sink, scores], -1)
-        weights = scores.softmax(-1).to(v.dtype).flatten(3, 4)
-        sinks = sink.shape[-1]
-        y = weights[..., sinks:] @ values[:, part].transpose(2, 3)
-        y = y + weights[..., :sinks] @ sink_values.transpose(1, 2).unsqueeze(1)
+        highest = scores.detach().amax(-1, keepdim=True)
+        if sink.shape[-1]:
+            highest = torch.maximum(highest, sink.detach().amax(-1, keepdim=True))
+        scores.sub_(highest).exp_()
+        sink = (sink - highest).exp()
+        total = scores.sum(-1, keepdim=True) + sink.sum(-1, keepdim=True)
+        y = scores.to(v.dtype).flatten(3, 4) @ values[:, part].transpose(2, 3)
+        y = y + sink.to(v.dtype).flatten(3, 4) @ sink_values.transpose(1, 2).unsqueeze(1)
+        y = (y / total.flatten(3, 4)).to(v.dtype)
         return y.unflatten(3, (size, -1)).transpose(2, 3)  # [B, n, C, Hkv, G, Dh]
 
     step = blocks
     if not torch.is_grad_enabled():
         step = max(1, SCORES // (q.shape[0] * q.shape[2] * size * (halo + size)))
-    parts = [attend(slice(start, start + step)) for start in range(0, blocks, step)]
-    y = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+    if step >= blocks:
+        y = attend(slice(0, blocks))
+    else:  # made beforehand: parts that stay between scores that go would split the heap
+        y = v.new_empty(queries.shape)
+        for start in range(0, blocks, step):
+            y[:, start : start + step] = attend(slice(start, start + step))
     return y.flatten(1, 2).flatten(2, 3)[:, :length]
 
 

@@ -20,21 +20,21 @@ def convert(
     init: Annotated[str, Option(help="Initial latents: kmeans, pca or random.")] = "kmeans",
     transfer_steps: Annotated[
         int, Option(min=0, help="Optimizer steps of attention transfer, the first stage.")
-    ] = 60,
+    ] = 100,
     steps: Annotated[
         int, Option(min=0, help="Optimizer steps on next tokens, the second stage.")
-    ] = 200,
+    ] = 280,
     length: Annotated[int, Option(help="Tokens of a training sequence.")] = 1024,
     accumulate: Annotated[int, Option(min=1, help="Sequences of an optimizer step.")] = 1,
     recall: Annotated[
         float,
         Option(min=0, max=1, help="Share of sequences that hide a number and ask for it."),
-    ] = 0.25,
+    ] = 0.5,
     lora_rank: Annotated[
         int, Option(min=0, help="Rank of the LoRA adapters; 0 trains all weights.")
     ] = 16,
-    lr: Annotated[float, Option(help="Learning rate of the pretrained weights' updates.")] = 3e-4,
-    latent_lr: Annotated[float, Option(help="Learning rate of the latents.")] = 1e-3,
+    lr: Annotated[float, Option(help="Learning rate of the pretrained weights' updates.")] = 5e-4,
+    latent_lr: Annotated[float, Option(help="Learning rate of the latents.")] = 1.5e-3,
     seed: Annotated[int, Option(help="Another seed is another choice of sequences.")] = 0,
     precision: Annotated[
         str, Option(help="Lightning's precision: 32-true, bf16-mixed or 16-mixed.")
