@@ -193,7 +193,7 @@ def test_convert_command_refuses_other_settings_on_an_unfinished_folder(
     assert run(sources, tmp_path / "out", *SHORT, "--latents", "5", "--lr", "1e-2") == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "other settings: latents was 4, is 5, lr was 0.0003, is 0.01" in error
+    assert "other settings: latents was 4, is 5, lr was 0.0005, is 0.01" in error
     assert run(sources, tmp_path / "out", *SHORT) == 0
 
 
