@@ -148,8 +148,8 @@ def run_all(args: argparse.Namespace) -> None:
     """
     done = {key_of(row): row["step"] for row in rows_of(args.out) if ends_segment(row)}
     data = {
-        name: TextData(args.text, args.val, seed=args.seed, **words)
-        for name, words in TOKENIZATIONS.items()
+        name: TextData(args.text, args.val, seed=args.seed, **options)
+        for name, options in TOKENIZATIONS.items()
     }
     for segment in range(1, SEGMENTS + 1):
         for tokenization, mixer in product(TOKENIZATIONS, MIXERS):

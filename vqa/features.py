@@ -11,7 +11,6 @@ from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +21,7 @@ import vqa
 from encoders.tiling import Grid
 from encoders.vision.sheet import ImageTokens
 from vqa import fingerprint
+from vqa.cache_folder import write_atomically
 from vqa.config import Network
 
 if TYPE_CHECKING:
@@ -110,14 +110,9 @@ class Features:
         named = dict(zip(_TENSORS, parts, strict=True))
         content = save(named, {"features": json.dumps(words)})
         path = self._path(key)
-        part = path.with_suffix(f".{uuid4().hex}.part")
         try:
-            path.parent.mkdir(exist_ok=True)
-            try:
-                part.write_bytes(content)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+            path.parent.mkdir(exist_ok=True)  # not the folder itself: it was made, and must stay
+            write_atomically(path, content)
         except OSError as error:
             raise self._refusal(error) from None
 

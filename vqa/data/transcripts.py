@@ -2,14 +2,15 @@
 
 import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 
 from encoders.vision.glyphs import Encoder
 from encoders.vision.ocr.transcription import Word, transcribe
 from vqa import images, models
+from vqa.cache_folder import write_atomically
 from vqa.datasets import DataError
 from vqa.fingerprint import of_image, of_weights
 from vqa.model import LatteVQA
@@ -30,8 +31,6 @@ class TranscriptStore:
     def __init__(self, folder: str | Path | None, encoder: Encoder) -> None:
         self.folder = None if folder is None else Path(folder).expanduser()
         self.encoder = encoder
-        settings = (FORMAT, encoder.line, encoder.most, encoder.keep)
-        self.ocr = f"{of_weights(encoder.trunk)} {settings}"
 
     def words(self, path: str | Path, page: int = 1) -> list[Word]:
         """Printed words of the image file `path` in reading order, from disk if they are there.
@@ -39,7 +38,11 @@ class TranscriptStore:
         Raises ImageError if the file is no readable image.
         """
         with images.open(path, page=page) as picture:
-            file = self._file(of_image(path, picture), page)
+            file = None
+            if self.folder is not None:
+                key = f"{of_image(path, picture)} {page} {self._ocr}".encode()
+                name = hashlib.sha256(key).hexdigest()
+                file = self.folder / name[:2] / f"{name[2:]}.json"
             words = None if file is None else _load(file)
             if words is None:
                 with torch.inference_mode():
@@ -48,21 +51,16 @@ class TranscriptStore:
                     self._save(file, words)
         return words
 
-    def _file(self, image: str, page: int) -> Path | None:
-        if self.folder is None:
-            return None
-        key = hashlib.sha256(f"{image} {page} {self.ocr}".encode()).hexdigest()
-        return self.folder / key[:2] / f"{key[2:]}.json"
+    @cached_property
+    def _ocr(self) -> str:
+        """Weights and settings that words depend on; hashed only if transcripts are kept."""
+        encoder = self.encoder
+        settings = (FORMAT, encoder.line, encoder.most, encoder.keep)
+        return f"{of_weights(encoder.trunk)} {settings}"
 
     def _save(self, file: Path, words: list[Word]) -> None:
-        part = file.with_suffix(f".{uuid4().hex}.part")
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                part.write_text(json.dumps(words), encoding="utf-8")
-                part.replace(file)
-            finally:
-                part.unlink(missing_ok=True)
+            write_atomically(file, json.dumps(words).encode())
         except OSError as error:
             raise DataError(
                 f"transcripts cannot be kept in {self.folder} ({error.strerror}); give a folder "

@@ -11,11 +11,10 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from uuid import uuid4
 
 from tqdm import tqdm
 
-from vqa.cache_folder import cache_folder
+from vqa.cache_folder import cache_folder, write_atomically
 from vqa.datasets import DataError
 from vqa.images import pillow
 
@@ -64,15 +63,8 @@ def _store(folder: Path, content: bytes) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all: other processes may write the same."""
-    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_atomically(path, content)
     except OSError as error:
         raise DataError(
             f"{path.parent} cannot be written to ({error.strerror}); set LATTE_VQA_CACHE to a "
