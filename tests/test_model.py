@@ -191,7 +191,7 @@ def test_loss_is_the_mean_over_the_tokens_that_count(model: LatteVQA) -> None:
     labels[0, 2:], labels[2] = IGNORE, IGNORE
     words: dict[str, Any] = {"images": IMAGES, "question": QUESTION, "question_mask": MASK}
     out = model(answer, labels=labels, **words)
-    chosen = log_softmax(out.logits, -1)
+    chosen = log_softmax(model(answer, **words).logits, -1)
     told = [
         -chosen[row, place, labels[row, place]]
         for row in range(3)

@@ -15,7 +15,7 @@ from vqa import (
     plan_command,
     submission_command,
 )
-from vqa.cli import convert, fit_language, transcribe
+from vqa.cli import convert, fit_language, fit_tagger, transcribe
 
 app = typer.Typer(
     help="Visual question answering on images of any size, with latent attention.",
@@ -72,6 +72,7 @@ for command in (
     commands.export,
     convert.convert,
     transcribe.transcribe,
+    fit_tagger.fit_tagger,
 ):
     app.command()(command)
 for name, text in TRAINING.items():

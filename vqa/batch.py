@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from encoders.pixels import Pixels
 from encoders.vision.sheet import ImageTokens
 from vqa.datasets import Example
+from vqa.prompt import page_turn, question_turn
 
 IGNORE = -100
 """Label of a position that the loss leaves out, as in torch."""
@@ -28,6 +29,9 @@ class Batch:
     Where features of images are kept on disk (vqa/features.py), `stored` are the tokens of those
     that were found there: their numbers follow those of `images`, which are to be kept by `keys`.
     `letters`: what each of `images` shows in print, where that is known (`Example.letters`).
+
+    `transcript` int and `transcript_mask` bool `[I, Tt]`: the text of each image, those of `images`
+    first, for a network that reads it (vqa/prompt.py).
     """
 
     images: list[Pixels]
@@ -40,6 +44,8 @@ class Batch:
     stored: ImageTokens | None = None
     keys: Sequence[str | None] = ()
     letters: Sequence[Tensor | None] = ()
+    transcript: Tensor | None = None
+    transcript_mask: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image_index)
@@ -94,6 +100,11 @@ class Batch:
         kept = [number - len(self.images) for number in numbers if number >= len(self.images)]
         if self.stored is not None and kept:
             part.stored = self.stored.rows(kept).cut()
+        if self.transcript is not None and self.transcript_mask is not None:
+            shown = self.transcript_mask[numbers]
+            width = int(shown.sum(1).max())
+            part.transcript = self.transcript[numbers, :width]
+            part.transcript_mask = shown[:, :width]
         if self.answer is not None and self.labels is not None:
             told = int((self.labels[rows] != IGNORE).sum(1).max())
             part.answer, part.labels = self.answer[rows, :told], self.labels[rows, :told]
@@ -102,7 +113,10 @@ class Batch:
     def inputs(self) -> dict[str, object]:
         """What the model needs to read, by argument name."""
         names = ("images", "image_index", "question", "question_mask")
-        return {name: getattr(self, name) for name in names}
+        named: dict[str, object] = {name: getattr(self, name) for name in names}
+        if self.transcript is not None:
+            named |= {"transcript": self.transcript, "transcript_mask": self.transcript_mask}
+        return named
 
 
 def collate(
@@ -112,9 +126,16 @@ def collate(
     tokenizer: PreTrainedTokenizerFast,
     answers: Sequence[str] | None = None,
     examples: Sequence[Example] = (),
+    chat: bool = False,
 ) -> Batch:
-    """A batch of `questions`, i about `images[image_index[i]]`, with `answers` to learn from."""
-    question, mask = _pad(_tokens(tokenizer, questions), tokenizer.pad_token_id)
+    """A batch of `questions`, i about `images[image_index[i]]`, with `answers` to learn from.
+
+    `chat`: questions are turns of a chat, as `transcript_tokens` begins it.
+    """
+    asked = _tokens(tokenizer, questions)
+    if chat:
+        asked = [question_turn(tokenizer, tokens) for tokens in asked]
+    question, mask = _pad(asked, tokenizer.pad_token_id)
     batch = Batch(list(images), torch.tensor(list(image_index)), question, mask, examples=examples)
     if answers is not None:
         targets = [[*tokens, tokenizer.eos_token_id] for tokens in _tokens(tokenizer, answers)]
@@ -122,6 +143,14 @@ def collate(
         batch.answer, real = _pad(shifted, tokenizer.pad_token_id)
         batch.labels = _pad(targets, IGNORE)[0].masked_fill(~real, IGNORE)
     return batch
+
+
+def transcript_tokens(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerFast
+) -> tuple[Tensor, Tensor]:
+    """Tokens of the `texts` of images, int `[I, Tt]`, and their mask, bool: `Batch.transcript`."""
+    shown = [page_turn(tokenizer, tokens) for tokens in _tokens(tokenizer, texts)]
+    return _pad(shown, tokenizer.pad_token_id)
 
 
 def _tokens(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:

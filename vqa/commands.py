@@ -84,6 +84,9 @@ def generate(
     aspect: Annotated[
         float | None, Option(help="Width over height of canvas; 1 if not given.")
     ] = None,
+    questions: Annotated[
+        int | None, Option(min=1, help="Questions about each page of pages; 1 if not given.")
+    ] = None,
     fonts: Annotated[
         str, Option(help="packages (the fonts extra) or builtin (one font for every split).")
     ] = "packages",
@@ -97,7 +100,7 @@ def generate(
         raise datasets.DataError(
             f"{name!r} cannot be generated; those that can are {' and '.join(NAMES)}"
         )
-    own = {"object_size": object_size, "aspect": aspect}
+    own = {"object_size": object_size, "aspect": aspect, "questions": questions}
     given: dict[str, Any] = {option: value for option, value in own.items() if value is not None}
     data = datasets.create(
         name, None, split, size=size, kinds=kinds, count=count, seed=seed, fonts=fonts, **given

@@ -34,6 +34,9 @@ class Vision:
     gain."""
     tile: int = 256
     """Side of a tile in pixels, a multiple of the ViT's patch size."""
+    most: int | None = None
+    """Patches of an image without its overview, at most: of more it is read at a smaller scale, as
+    each answer tells. None: all of them."""
     overview: bool = True
     """Read a small view of the whole image besides, where it has more than one tile."""
     conv_stem: bool = True
@@ -98,6 +101,12 @@ class Network:
     language_model: dict[str, Any] | None = None
     """config.json of a converted language model (vqa convert) that reads the question and writes
     the answer, in place of `decoder_depth` blocks; training sets it from model.language_model."""
+    transcript: bool = False
+    """With a language model: it reads the printed words of the image as text, all of them in
+    reading order, before the question (vqa/data/transcripts.py)."""
+    tags: dict[str, Any] = field(default_factory=dict)
+    """With transcript: what a photo shows is text, too: groups, several (encoders/vision/tagger.py)
+    and shown (vqa/data/tags.py)."""
     answer_tokens: int = 32
     """Tokens of the longest answer that is written."""
     carry: bool = False

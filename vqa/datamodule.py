@@ -9,6 +9,8 @@ from lightning.pytorch import LightningDataModule
 
 from vqa import datasets, sampler
 from vqa import tokenizer as tokenizers
+from vqa.data.tags import TagFile
+from vqa.data.transcripts import TranscriptStore, bundled_ocr
 from vqa.datasets import DataError
 from vqa.draws import Draws
 from vqa.features import Features
@@ -53,6 +55,9 @@ class VQAData(LightningDataModule):
             the first epoch, read in all later ones and by later trainings, without decoding an
             image. Other weights, tile or size, or a changed image file, make new ones; old files
             stay until you delete the folder. Drawn pictures are not kept.
+        transcripts: folder to keep the text of image files in, as the OCR reads it, for a network
+            with model.network.transcript: made in the first epoch, 3 s a page.
+        tags: file of tags that `vqa fit-tagger` wrote, which stand in the text of photos.
         vocabulary: most tokens of the tokenizer trained on the questions and answers.
         lowercase: that tokenizer reads and writes small letters only, for few questions and a
             metric that does not tell "Yes" from "yes".
@@ -79,6 +84,8 @@ class VQAData(LightningDataModule):
         num_workers: int = 0,
         cache_mb: int = 512,
         features: str | None = None,
+        transcripts: str | None = None,
+        tags: str | None = None,
         vocabulary: int = 1024,
         lowercase: bool = False,
         tokenizer: str | None = None,
@@ -114,6 +121,10 @@ class VQAData(LightningDataModule):
                 "give one of data.features and data.flip"
             )
         self.features = Features(features) if features else None
+        self.transcripts: TranscriptStore | None = None
+        if transcripts:
+            told = TagFile(tags) if tags else None
+            self.transcripts = TranscriptStore(transcripts, bundled_ocr(), told)
         self.predict_split = predict_split
         self.seed = seed
         self.resume = {"taken": 0}
@@ -164,7 +175,7 @@ class VQAData(LightningDataModule):
         self.train_loader = ResumableLoader(
             Draws(self._shown(data), self.seed, self.flip, self.reword),
             batches,
-            collator(self.tokenizer, True),
+            collator(self.tokenizer, True, self.transcripts is not None),
             self.num_workers,
         )
         self.train_loader.load_state_dict(self.resume)
@@ -216,12 +227,18 @@ class VQAData(LightningDataModule):
         return Loader(
             self._shown(data),
             [[(index, size) for index in batch] for batch in batches],
-            collator(self.tokenizer, True),
+            collator(self.tokenizer, True, self.transcripts is not None),
             self.num_workers,
         )
 
     def _shown(self, data: datasets.Dataset) -> Questions:
-        return Questions(data, self.cache_mb, features=self.features, blinded=self.blind)
+        return Questions(
+            data,
+            self.cache_mb,
+            features=self.features,
+            blinded=self.blind,
+            transcripts=self.transcripts,
+        )
 
     def _pixels(self, read: Sizes, size: int | None) -> list[int]:
         if read.rendered and size is None and self.pixels_per_batch:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from encoders.tiling import Grid
+from encoders.vision.ocr.transcription import Word, word_of
 from encoders.vision.sheet import ImageTokens
 from vqa.cache import StateCache
 from vqa.model import Encoding, LatteVQA
@@ -33,11 +34,13 @@ class Encoded:
     """What a model keeps of one image, which image that was, and the weights' fingerprint.
 
     With the question in the decoder a state of one size, whatever the image's; else its tokens.
+    `words`: its print, of a model that reads it as text.
     """
 
     memory: Encoding
     source: Source
     weights: str
+    words: tuple[Word, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -50,7 +53,8 @@ class Encoded:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file; a file of that name is replaced when all is written."""
         tensors, grids = _tensors(self.memory)
-        words = json.dumps({**asdict(self.source), "grids": grids, "weights": self.weights})
+        more = {"grids": grids, "weights": self.weights, "words": self.words}
+        words = json.dumps({**asdict(self.source), **more})
         part = Path(f"{os.fspath(path)}.{os.getpid()}.part")
         save_file(tensors, part, {"latte_vqa": words})
         part.replace(path)
@@ -68,6 +72,7 @@ class Encoded:
                 words = json.loads((file.metadata() or {})["latte_vqa"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             grids, maker = words.pop("grids"), words.pop("weights")
+            printed = tuple(word_of(row) for row in words.pop("words"))
             source = Source(**words)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)} is no encoded image ({error})") from None
@@ -75,7 +80,7 @@ class Encoded:
             raise ValueError(
                 f"{os.fspath(path)} was encoded by another model; encode the image again"
             )
-        return Encoded(_memory(tensors, grids, model), source, weights)
+        return Encoded(_memory(tensors, grids, model), source, weights, printed)
 
 
 def _tensors(memory: Encoding) -> tuple[dict[str, Tensor], list[Any]]:

@@ -35,6 +35,8 @@ _STRIP = 512  # rows converted at a time, so that no third copy of a large canva
 def generate(data: Drawn, out: Path, image_format: str = "png", overwrite: bool = False) -> Path:
     """Writes `{split}.jsonl` and `images/{split}/{index}.{format}` below `out`.
 
+    Questions about the same picture that follow each other share the file of the first.
+
     Returns the jsonl file, which appears when all its images are there. A line's meta holds kind,
     width, height, chance (the part of right answers by guessing, where answers are few), boxes
     (left, top, right, bottom in pixels of each piece of evidence) and, of a single one, box.
@@ -52,10 +54,12 @@ def generate(data: Drawn, out: Path, image_format: str = "png", overwrite: bool 
         images.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix(".jsonl.part")
         with unfinished.open("w", encoding="utf-8") as lines:
-            for index in tqdm(range(len(data)), unit="image", desc=f"generate {data.split}"):
-                name = f"images/{data.split}/{index}.{image_format}"
-                scene = data.scene(index)
-                _save(data.render(index)[1].numpy(), out / name, image_format)
+            name, shown = "", None
+            for index in tqdm(range(len(data)), unit="question", desc=f"generate {data.split}"):
+                scene, picture = data.scene(index), data[index].image
+                if picture != shown:
+                    name, shown = f"images/{data.split}/{index}.{image_format}", picture
+                    _save(data.render(index)[1].numpy(), out / name, image_format)
                 lines.write(json.dumps(_row(data, index, name, scene)) + "\n")
         unfinished.replace(file)
     except OSError as error:

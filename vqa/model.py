@@ -23,6 +23,7 @@ from encoders.text import TokenEmbedding
 from encoders.tiling import Grid
 from encoders.vision import glyphs, latte_vit, vit
 from encoders.vision.sheet import ImageTokens
+from encoders.vision.tagger import Tagger
 from vqa import checkpoint, finding, tallying
 from vqa import tokenizer as tokenizers
 from vqa.batch import IGNORE
@@ -48,7 +49,11 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         network = Network.of(config.network)
         self.network = network
-        self.vision = _vision(network.vision, network.dim)
+        self.vision = build_vision(network.vision, network.dim)
+        self.tagger: Tagger | None = None
+        if network.tags:
+            groups, several = network.tags["groups"], network.tags["several"]
+            self.tagger = Tagger(self.vision.project.in_features, groups, several)
         self.text: Any = None
         if network.language_model is None:
             self.text = TokenEmbedding(config.vocab_size, network.dim)
@@ -88,17 +93,28 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         """
         return checkpoint.load(cls, folder, **kwargs)
 
-    def encode(self, images: Sequence[Pixels] | ImageTokens) -> Encoding:
+    def encode(
+        self,
+        images: Sequence[Pixels] | ImageTokens,
+        transcript: Tensor | None = None,
+        transcript_mask: Tensor | None = None,
+    ) -> Encoding:
         """What is kept of `images`, or of their tokens, to answer any number of questions.
 
         With the question in the decoder their states in it, of one size whatever theirs; else
-        their tokens.
+        their tokens. `transcript` int and `transcript_mask` bool `[I, Tt]`: the text of each image,
+        read by the decoder after the image itself.
         """
         image = images.with_room(0) if isinstance(images, ImageTokens) else self.vision(images)
         if self.network.question == "encoder":
             return image
         memory = self.fuse(image.tokens, image.mask, image.grids, image.places)
-        return self.take_in(memory, image.mask, image.places)
+        cache = self.take_in(memory, image.mask, image.places)
+        if transcript is None or transcript_mask is None:
+            return cache
+        for span in spans(transcript):
+            cache = self.asked(cache, transcript[:, span], transcript_mask[:, span])
+        return cache
 
     def read(
         self,
@@ -106,14 +122,17 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         question: Tensor,
         question_mask: Tensor,
         image_index: Tensor | None = None,
+        transcript: Tensor | None = None,
+        transcript_mask: Tensor | None = None,
     ) -> StateCache:
         """What the decoder knows before its first word.
 
         `images`: uint8 RGB `[3, H, W]`, tensors or read piece by piece, or what `encode` made of
         them; `question` int and `question_mask` bool `[B, Tq]`; question i is about image
-        `image_index[i]` (default: i).
+        `image_index[i]` (default: i). `transcript` and its mask as in `encode`.
         """
-        return self._read(images, question, question_mask, image_index)[0]
+        text = transcript, transcript_mask
+        return self._read(images, question, question_mask, image_index, text)[0]
 
     def _read(
         self,
@@ -121,6 +140,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         question: Tensor,
         question_mask: Tensor,
         image_index: Tensor | None,
+        text: tuple[Tensor | None, Tensor | None] = (None, None),
         marks: Tensor | None = None,
         numbers: Tensor | None = None,
     ) -> tuple[StateCache, Tensor | None]:
@@ -129,7 +149,7 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         if len(index) != len(question):
             raise ValueError(f"{len(question)} questions but {len(index)} image numbers")
         if self.network.question == "decoder":
-            cache = images if isinstance(images, StateCache) else self.encode(images)
+            cache = images if isinstance(images, StateCache) else self.encode(images, *text)
             assert isinstance(cache, StateCache)
             known = cache.select(index.to(question.device))
             return self.asked(known, question, question_mask), None
@@ -237,6 +257,8 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         question: Tensor | None = None,
         question_mask: Tensor | None = None,
         image_index: Tensor | None = None,
+        transcript: Tensor | None = None,
+        transcript_mask: Tensor | None = None,
         marks: Tensor | None = None,
         numbers: Tensor | None = None,
         **_: Any,
@@ -245,13 +267,23 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
         `[B, T]`.
 
         They continue `cache`, or what is read of `images` and `question` now. With `labels`
-        `[B, T]` (IGNORE = left out) the mean cross-entropy is in `loss`; with `marks` int `[B, N]`
+        `[B, T]` (IGNORE = left out) the mean cross-entropy is in `loss`, and of questions that the
+        decoder reads in this call there are no logits; with `marks` int `[B, N]`
         of the image tokens (encoders/finder.py), of a network that finds, that of finding too; with
         them and `numbers` `[B]` (encoders/tally.py), of one that counts, that of counting.
         """
         missed = None
         if cache is None:
-            cache, missed = self._read(images, question, question_mask, image_index, marks, numbers)  # type: ignore[arg-type]
+            assert images is not None and question is not None and question_mask is not None
+            text = transcript, transcript_mask
+            if labels is not None and self.network.question == "decoder":
+                known = images if isinstance(images, StateCache) else self.encode(images, *text)
+                assert isinstance(known, StateCache)
+                index = torch.arange(len(question)) if image_index is None else image_index
+                asked = question, question_mask, input_ids, labels
+                return CausalLMOutputWithPast(loss=self._loss_by_length(known, index, *asked))
+            read = images, question, question_mask, image_index, text
+            cache, missed = self._read(*read, marks, numbers)
         words = self._words(input_ids, 1, cache.length)
         carried, pointer = cache.carried, cache.pointer
         if pointer is not None and carried is not None:
@@ -277,6 +309,40 @@ class LatteVQA(PreTrainedModel, GenerationMixin):
             loss = loss if missed is None else loss + missed
         after = StateCache(states, cache.length + input_ids.shape[1], carried, pointer)
         return CausalLMOutputWithPast(loss=loss, logits=logits, cache=after)
+
+    def _loss_by_length(
+        self,
+        known: StateCache,
+        index: Tensor,
+        question: Tensor,
+        question_mask: Tensor,
+        answer: Tensor,
+        labels: Tensor,
+    ) -> Tensor:
+        """The mean cross-entropy of `labels` of questions about the images `known`.
+
+        Short questions with short answers, most of them, are not padded to the longest.
+        """
+        real = labels != IGNORE
+        place = torch.arange(1, labels.shape[1] + 1, device=labels.device)
+        lengths = (real * place).amax(1)
+        order = (question_mask.sum(1) + lengths).argsort()
+        total = labels.new_zeros((), dtype=torch.float32)
+        for rows in order.split([3 * len(order) // 4, len(order) - 3 * len(order) // 4]):
+            width = int(lengths[rows].max()) if len(rows) else 0
+            if not width:
+                continue
+            asked = question[rows, : int(question_mask[rows].sum(1).max())]
+            mask = question_mask[rows, : asked.shape[1]]
+            cache = self.asked(known.select(index[rows]), asked, mask)
+            logits = self(answer[rows, :width], cache=cache).logits
+            total = total + cross_entropy(
+                logits.flatten(0, 1).float(),
+                labels[rows, :width].flatten(),
+                ignore_index=IGNORE,
+                reduction="sum",
+            )
+        return total / real.sum()
 
     @torch.no_grad()
     def generate(self, cache: StateCache, **kwargs: Any) -> Any:
@@ -337,7 +403,8 @@ def _decoder(network: Network) -> Any:
     return Stack(*size, causal=True, **_mixer(network, network.writes, own))
 
 
-def _vision(words: Vision, dim: int) -> Any:
+def build_vision(words: Vision, dim: int) -> Any:
+    """The image encoder of these words, for a network of width `dim`."""
     if words.encoder == "glyphs":
         return glyphs.Encoder(dim, **words.glyph_args)
     if words.encoder == "latte_vit":
@@ -351,6 +418,7 @@ def _vision(words: Vision, dim: int) -> Any:
         words.conv_stem,
         attention=words.attention,
         attention_args=words.attention_args,
+        most=words.most,
     )
 
 

@@ -45,6 +45,8 @@ class VQAModule(LightningModule):
             for those that timm downloads; none trains it from scratch.
         language_model: folder of a converted language model (of `vqa convert`) that reads the
             question and writes the answer; data.tokenizer must be the same folder.
+        language_lr: highest learning rate of the language model's own weights, which know language
+            already; lr is for all that is new. Its embedding of words stays as it is.
         freeze_vision: leave the image encoder as it is at the start, for vit_weights or a
             checkpoint; its map to the network's width learns. Images are encoded one by one, so
             that neither a batch nor data.features, which keeps features on disk, changes a bit.
@@ -67,6 +69,7 @@ class VQAModule(LightningModule):
         init_from: str | None = None,
         vit_weights: str | None = None,
         language_model: str | None = None,
+        language_lr: float = 1e-4,
         freeze_vision: bool = False,
         reading_weight: float = 0.0,
         images_at_once: int | None = None,
@@ -77,6 +80,11 @@ class VQAModule(LightningModule):
             raise ValueError(
                 "model.reading_weight teaches the image encoder to name letters: set it to 0 for "
                 "one that is frozen (model.freeze_vision) or that keeps letters alone (glyphs)"
+            )
+        if network.transcript and language_model is None:
+            raise ValueError(
+                "model.network.transcript is for a language model to read: set "
+                "model.language_model, or transcript to false"
             )
         if language_model is not None:
             config = checkpoint.language_config(language_model)
@@ -93,6 +101,7 @@ class VQAModule(LightningModule):
         self.init_from = init_from
         self.vit_weights = vit_weights
         self.language_model = language_model
+        self.language_lr = language_lr
         self.freeze_vision = freeze_vision
         self.named_at = 0
         self.reading_weight = reading_weight
@@ -109,9 +118,16 @@ class VQAModule(LightningModule):
             return
         self.tokenizer = self.trainer.datamodule.tokenizer  # type: ignore[attr-defined]
         self.model = build(self.network, self.tokenizer)
+        transcribes = getattr(self.trainer.datamodule, "transcripts", None) is not None  # type: ignore[attr-defined]
+        if transcribes != self.network.transcript:
+            raise ValueError(
+                "the text of images is read with model.network.transcript true and kept in the "
+                "folder data.transcripts: give both or neither"
+            )
         if self.language_model:
             self._check_tokenizer("language_model", Path(self.language_model))
             self.model.decoder.load(self.language_model)
+            self.model.decoder.model.embed_tokens.requires_grad_(False)
         if self.init_from:
             self._begin(checkpoint.find(self.init_from))
         if self.vit_weights:
@@ -285,7 +301,15 @@ class VQAModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         plain = ("table.weight", "kind", "token")
-        groups = decay_groups(self.named_parameters(), self.weight_decay, plain)
+        learned = "model.decoder.model."
+        new = [pair for pair in self.named_parameters() if not pair[0].startswith(learned)]
+        groups = decay_groups(
+            new if self.language_model else self.named_parameters(), self.weight_decay, plain
+        )
+        if self.language_model:
+            assert self.model is not None
+            known = [w for w in self.model.decoder.model.parameters() if w.requires_grad]
+            groups.append({"params": known, "lr": self.language_lr, "weight_decay": 0.0})
         return adamw_with_cosine(
             self, groups, self.lr, self.beta2, self.warmup_steps, self.min_lr_rate
         )

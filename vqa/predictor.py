@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from encoders.pixels import Pixels
 from encoders.vision.sheet import ImageTokens
 from vqa import (
     __version__,
@@ -21,7 +22,7 @@ from vqa import (
     search,
 )
 from vqa import tokenizer as tokenizers
-from vqa.batch import Batch, collate
+from vqa.batch import Batch, collate, transcript_tokens
 from vqa.cache import StateCache
 from vqa.encoded import Encoded, Source
 from vqa.encodings import Encodings
@@ -32,6 +33,7 @@ from vqa.images import ImageSource, Picture
 from vqa.model import Encoding, LatteVQA
 from vqa.opening import NATIVE, Reading, counted, opened, source_of
 from vqa.search import Candidate
+from vqa.transcriber import Transcriber, Transcript
 
 MAX_QUESTION = 2000
 """Longest question, in characters."""
@@ -70,6 +72,13 @@ class Answer:
         return words if self.evidence is None else words | {"evidence": self.evidence.to_dict()}
 
 
+class _Transcribed(NamedTuple):
+    """What the model keeps of some images, and their transcripts."""
+
+    memory: StateCache
+    transcripts: list[Transcript]
+
+
 class Predictor:
     """A model and its tokenizer, ready to answer.
 
@@ -87,6 +96,7 @@ class Predictor:
         self.tokenizer = tokenizer
         self.name = name
         self.encodings = encodings or Encodings(0)
+        self.transcriber = Transcriber(model) if model.network.transcript else None
         self._weights = ""
 
     @staticmethod
@@ -155,6 +165,11 @@ class Predictor:
         return Encoded.load(path, self.model, self.weights)
 
     @property
+    def chat(self) -> bool:
+        """Whether images have transcripts, and questions are turns of a chat about them."""
+        return self.transcriber is not None
+
+    @property
     def weights(self) -> str:
         """The fingerprint of the model's weights."""
         if not self._weights:
@@ -180,7 +195,7 @@ class Predictor:
                 for source in sources
             ]
             pictures = [picture for picture, _ in shown]
-            batch = collate(pictures, image_index, questions, self.tokenizer)
+            batch = collate(pictures, image_index, questions, self.tokenizer, chat=self.chat)
             return self.answer(batch, top_k, start, [source for _, source in shown])
 
     @torch.inference_mode()
@@ -203,10 +218,16 @@ class Predictor:
         batch = batch.to(self.model.device)
         seen: list[Any] | ImageTokens = batch.images
         index = batch.image_index
+        if features is not None and self.transcriber is not None:
+            raise ValueError("a model that transcribes images needs them: leave the features out")
         if features is not None:
             image, index = encode_alone(self.model.vision, batch, features)
             seen = self.model.vision.map(image)
-        read = self.model.read(seen, *self._asked(batch), index)
+        if self.transcriber is not None:
+            read = self._transcribed(batch.images).memory.select(index)
+            read = self.model.asked(read, *self._asked(batch))
+        else:
+            read = self.model.read(seen, *self._asked(batch), index)
         if candidates is None:
             found = search.search(self.model, self.tokenizer, read, top_k)
         else:
@@ -235,7 +256,8 @@ class Predictor:
         search.check_top_k(top_k)
         question = check_question(question)
         start = time.perf_counter()
-        batch = collate([], [0], [question], self.tokenizer).to(self.model.device)
+        batch = collate([], [0], [question], self.tokenizer, chat=self.chat)
+        batch = batch.to(self.model.device)
         length = int(batch.question_mask.sum())
         if isinstance(image, Encoded):
             self._check(image)
@@ -262,6 +284,8 @@ class Predictor:
         evidence: bool,
     ) -> list[Picture] | Encoding:
         """What is kept of the image, or, where that would not be kept, the picture itself."""
+        if self.chat:
+            return self._encode(image, picture, source, reading).memory
         decoder = self.model.network.question == "decoder"
         size = 2**20 if decoder else memory.sequence(self.model, source.tokens)
         if not self.encodings.takes(size) or (decoder and evidence):  # states have no patches
@@ -284,7 +308,8 @@ class Predictor:
         return kept.cache, kept
 
     def _locate(self, kept: Read, question: str, answer: str, source: Source) -> Evidence:
-        batch = collate([], [0], [question], self.tokenizer, [answer]).to(self.model.device)
+        batch = collate([], [0], [question], self.tokenizer, [answer], chat=self.chat)
+        batch = batch.to(self.model.device)
         found = evidence_reading.relevance(self.model, kept, batch)
         return locate(found.patches[0], kept.memory, source)
 
@@ -296,10 +321,27 @@ class Predictor:
         key = hashlib.sha256(repr(words).encode()).hexdigest()
         encoded = self.encodings.get(key, self.model, self.weights)
         if encoded is None:
-            seen = self.model.encode([picture])
-            encoded = Encoded(seen, counted(source, seen), self.weights)
+            encoded = self._encode_anew(picture, source)
             self.encodings.put(key, encoded)
         return encoded
+
+    def _transcribed(self, images: Sequence[Pixels]) -> "_Transcribed":
+        """What the model keeps of `images` and of their text."""
+        assert self.transcriber is not None
+        features = self.model.vision.features(images)
+        transcripts = self.transcriber(images, features)
+        text = transcript_tokens([each.text for each in transcripts], self.tokenizer)
+        image = self.model.vision.map(features)
+        memory = self.model.encode(image, *(part.to(self.model.device) for part in text))
+        assert isinstance(memory, StateCache)
+        return _Transcribed(memory, transcripts)
+
+    def _encode_anew(self, picture: Picture, source: Source) -> Encoded:
+        if self.chat:
+            memory, (transcript,) = self._transcribed([picture])
+            return Encoded(memory, source, self.weights, tuple(transcript.words))
+        seen = self.model.encode([picture])
+        return Encoded(seen, counted(source, seen), self.weights)
 
     def _asked(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         return batch.question, batch.question_mask

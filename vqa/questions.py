@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,7 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from encoders.vision.sheet import ImageTokens
 from vqa import blind, images
-from vqa.batch import Batch, collate
+from vqa.batch import Batch, collate, transcript_tokens
+from vqa.data.transcripts import TranscriptStore
 from vqa.datasets import Dataset, Example, Mixed, Rendered
 from vqa.features import Features, Missing, join_tokens
 
@@ -35,6 +37,9 @@ class Questions(TorchDataset[Item]):
     With `features`, an image file comes as the tokens kept of it, and is not decoded; as `Missing`
     where there are none yet. Drawn pictures come as pixels all the same.
 
+    With `transcripts`, an image file comes with its text, of the pixels that it has, whatever
+    `size`; drawn pictures, which are to be written to files first, have none.
+
     `blinded`: every question is about the grey square of vqa/blind.py, whatever its image and
     `size`; no image is read or drawn.
     """
@@ -46,8 +51,10 @@ class Questions(TorchDataset[Item]):
         max_pixels: int | None = None,
         features: Features | None = None,
         blinded: bool = False,
+        transcripts: TranscriptStore | None = None,
     ) -> None:
         self.dataset = dataset
+        self.transcripts = transcripts
         self.blinded = blinded
         self.features = features
         self.last: tuple[str, ImageTokens | Missing] | None = None
@@ -62,13 +69,17 @@ class Questions(TorchDataset[Item]):
     def __getitem__(self, at: At) -> Item:
         index, size = at
         if self.blinded:
-            return blind.unseen(self.dataset[index]), self._grey()
+            unseen = blind.unseen(self.dataset[index])
+            transcript = None if self.transcripts is None else ""
+            return replace(unseen, transcript=transcript), self._grey()
         dataset = self.dataset
         if isinstance(dataset, Mixed):
             dataset, index = dataset.within(index)
         if isinstance(dataset, Rendered):
             return dataset.render(index, size)
         example = dataset[index]
+        if self.transcripts is not None:
+            example = replace(example, transcript=self.transcripts.text(example.image))
         if self.features is not None:
             return example, self._tokens(self.features, example.image, size)
         return example, self.pixels(example.image, size)
@@ -122,15 +133,15 @@ class Sizes:
     def __init__(self, dataset: Dataset, count: int | None = None) -> None:
         """Of the first `count` questions; of all, if not given."""
         count = len(dataset) if count is None else count
-        self.rendered = isinstance(dataset, (Rendered, Mixed))
+        self.rendered = isinstance(dataset, Rendered) or getattr(dataset, "rendered", False)
         self.images = [dataset[index].image for index in range(count)]
         self.headers: dict[str, tuple[int, int]] = {}
 
     def pixels(self, size: int | None = None) -> list[int]:
         """Pixels of each question's image as `Questions` gives it at `size`.
 
-        Of pictures that are drawn at their own size, and of mixed data sets, which are to stand in
-        one batch, nothing is known: 1.
+        Of pictures that are drawn at their own size, and of mixed data sets that draw some, which
+        are to stand in one batch, nothing is known: 1.
         """
         pixels = {path: self.of(path, size) for path in dict.fromkeys(self.images)}
         return [pixels[path] for path in self.images]
@@ -159,12 +170,12 @@ def _load(path: str, longest: int | None, max_pixels: int) -> Tensor:
 
 
 def collator(
-    tokenizer: PreTrainedTokenizerFast, learn: bool = False
+    tokenizer: PreTrainedTokenizerFast, learn: bool = False, chat: bool = False
 ) -> Callable[[Sequence[Item]], Batch]:
     """Items to a `Batch` in which each image stands once; with `learn` also the answer to train on.
 
     Of several accepted answers the first is learned. Images come first, then those whose tokens
-    are known already.
+    are known already. `chat` as in `collate`.
     """
 
     def join(items: Sequence[Item]) -> Batch:
@@ -172,8 +183,11 @@ def collator(
         keys: dict[str, str | None] = {}
         letters: dict[str, Tensor | None] = {}
         stored: dict[str, ImageTokens] = {}
+        texts: dict[str, str] = {}
         for example, image in items:
             name = example.image
+            if example.transcript is not None:
+                texts[name] = example.transcript
             if name in pixels or name in stored:
                 continue
             if isinstance(image, ImageTokens):
@@ -192,7 +206,11 @@ def collator(
             tokenizer,
             [example.answers[0] for example in examples] if learn and known else None,
             examples,
+            chat,
         )
+        if texts:
+            shown = [texts[name] for name in place]
+            batch.transcript, batch.transcript_mask = transcript_tokens(shown, tokenizer)
         batch.keys, batch.letters = list(keys.values()), list(letters.values())
         batch.stored = join_tokens(list(stored.values())) if stored else None
         return batch

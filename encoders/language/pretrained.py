@@ -20,6 +20,9 @@ from encoders.latte import State
 from encoders.local_attention.sink_window import SinkWindowState
 from encoders.stack import States, ValueLayer, spans
 
+QUIET = -8.0
+"""Logit of the memory's tokens at the start: 1,000 of them weigh a third of a word."""
+
 
 class PretrainedDecoder(nn.Module):
     """The converted language model of `config` (its config.json as a dict), for memory of width
@@ -40,6 +43,8 @@ class PretrainedDecoder(nn.Module):
         # The embedded words' size: a memory of another would be unlike anything the layers know.
         nn.init.normal_(self.connector.weight, std=model.config.initializer_range * dim**-0.5)
         nn.init.zeros_(self.connector.bias)
+        # Added to the memory's latent keys: at the start words count, and the memory hardly.
+        self.memory_logit = nn.Parameter(torch.full((len(self.model.layers),), QUIET))
 
     def load(self, folder: str) -> None:
         """Load the weights that `vqa convert` or `save_pretrained` wrote to `folder`.
@@ -169,7 +174,8 @@ class PretrainedDecoder(nn.Module):
         x = layer.input_layernorm(self.connector(memory))
         value = attention.v_proj(x).unflatten(-1, (-1, attention.head_dim))
         value = value.repeat_interleave(attention.heads // value.shape[2], 2)
-        return attention.latent_logits(x)[1], value
+        key = attention.latent_logits(x)[1]
+        return key + self.memory_logit[attention.layer_idx].to(key.dtype), value
 
 
 class PretrainedEmbedding(nn.Module):

@@ -49,6 +49,33 @@ class ImageTokens(NamedTuple):
         width = int(mask.sum(1).max())
         return ImageTokens(tokens[:, :width], mask[:, :width], grids, places[:, :width], pitch)
 
+    def overview(self) -> "ImageTokens":
+        """What each image is in small: its overview, or all of it where it has none.
+
+        Places are those in the small picture, in its own patches.
+        """
+        tokens, mask, grids, places, pitch = self
+        rows = []
+        for row, (whole, *small) in enumerate(grids):
+            shown = small[0] if small else whole
+            start = whole.size if small else 0
+            span = slice(start, start + shown.size)
+            scale = places.new_tensor([shown.rows / whole.rows, shown.columns / whole.columns])
+            size = pitch.new_tensor([1 / shown.rows, 1 / shown.columns]) if small else pitch[row]
+            rows.append((shown, tokens[row, span], places[row, span] * scale, size))
+        width = max(shown.size for shown, *_ in rows)
+        out = ImageTokens(
+            tokens.new_zeros(len(rows), width, tokens.shape[-1]),
+            mask.new_zeros(len(rows), width),
+            [(shown,) for shown, *_ in rows],
+            places.new_zeros(len(rows), width, 2),
+            torch.stack([size for *_, size in rows]),
+        )
+        for row, (shown, seen, at, _) in enumerate(rows):
+            out.tokens[row, : shown.size], out.places[row, : shown.size] = seen, at
+            out.mask[row, : shown.size] = True
+        return out
+
     def rows(self, numbers: Sequence[int]) -> "ImageTokens":
         """The images of these numbers, in this order, each as often as it is named.
 

@@ -20,9 +20,9 @@ from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from encoders.pixels import Pixels
+from encoders.pixels import Pixels, shrink
 from encoders.position import sine_grid
-from encoders.tiling import Grid
+from encoders.tiling import Grid, grid_of
 from encoders.vision.convert_vit import convert_vit, latent_names
 from encoders.vision.sheet import PIXELS_AT_ONCE, ImageTokens, Sheet, Tiles, parts_of
 from encoders.vision.stem import ConvStem
@@ -44,6 +44,9 @@ class Encoder(nn.Module):
     With `attention` latte there are no tiles and no overview: the ViT, at its own image size,
     becomes Latte-Macchiato with `attention_args` (radius, latents, gain) and encodes whole images;
     timm resamples an absolute position table to the grid of each.
+
+    `most`: patches of an image without its overview, at most; of more it is read at the largest
+    scale that has no more.
     """
 
     mean: Tensor
@@ -60,8 +63,10 @@ class Encoder(nn.Module):
         pixels_at_once: int = PIXELS_AT_ONCE,
         attention: str = "softmax",
         attention_args: dict[str, Any] | None = None,
+        most: int | None = None,
     ) -> None:
         super().__init__()
+        self.most = most
         check_attention(attention, attention_args or {})
         self.whole = attention == "latte"
         self.recipe = {
@@ -125,7 +130,8 @@ class Encoder(nn.Module):
 
     def count(self, height: int, width: int) -> int:
         """How many tokens an image of `height x width` pixels becomes."""
-        grids = parts_of(height, width, self.patch, self.side, self.overview)
+        size = self._size(height, width)
+        grids = parts_of(*size, self.patch, self.side, self.overview)
         return sum(grid.size for grid in grids)
 
     def forward(self, images: Sequence[Pixels], room: int = 0) -> ImageTokens:
@@ -155,9 +161,23 @@ class Encoder(nn.Module):
     def _encode(
         self, images: Sequence[Pixels], encoder: Callable[[Tiles], Tensor], room: int = 0
     ) -> ImageTokens:
+        images = [self._within(image) for image in images]
         sheet = Sheet(images, self.patch, self.side, self.overview, room)
         where = self.mean.dtype, self.mean.device
         return sheet.encode(encoder, self.pixels_at_once, *where, self.absolute, self.whole)
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        """The height and width in pixels at which an image of that size is read."""
+        if self.most is None or grid_of(height, width, self.patch).size <= self.most:
+            return height, width
+        scale = self.patch * (self.most / (height * width)) ** 0.5
+        # Patches are counted up: a row and a column less than their share of the pixels.
+        rows, columns = (max(1, int(side * scale / self.patch)) for side in (height, width))
+        return rows * self.patch, columns * self.patch
+
+    def _within(self, image: Pixels) -> Pixels:
+        size = self._size(image.shape[1], image.shape[2])
+        return image if size == tuple(image.shape[1:]) else shrink(image, *size)
 
     def _tokens(self, tiles: Tiles) -> Tensor:
         return self._mapped(self._features(tiles), tiles.places, tiles.kind)

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from encoders.vision.glyphs import Encoder
-from encoders.vision.ocr.transcription import Word, transcribe
+from encoders.vision.ocr.transcription import Word, page_text, transcribe, word_of
 from vqa import images, models
 from vqa.cache_folder import write_atomically
+from vqa.data.tags import TagFile, image_text
 from vqa.datasets import DataError
 from vqa.fingerprint import of_image, of_weights
 from vqa.model import LatteVQA
@@ -22,15 +23,19 @@ FORMAT = 1
 class TranscriptStore:
     """A folder with one JSON file an image: its words with boxes and confidences.
 
-    Without a `folder` nothing is kept. A file is named by the SHA-256 of the image file, the page,
+    `tags` of photos stand in their text. Without a `folder` nothing is kept. A file is named by the
+    SHA-256 of the image file, the page,
     and the weights and settings of `encoder`, so another of any makes another file. Several
     processes may share a folder, and it may be deleted at any time. Raises DataError if the folder
     cannot be written to.
     """
 
-    def __init__(self, folder: str | Path | None, encoder: Encoder) -> None:
+    def __init__(
+        self, folder: str | Path | None, encoder: Encoder, tags: TagFile | None = None
+    ) -> None:
         self.folder = None if folder is None else Path(folder).expanduser()
         self.encoder = encoder
+        self.tags = tags
 
     def words(self, path: str | Path, page: int = 1) -> list[Word]:
         """Printed words of the image file `path` in reading order, from disk if they are there.
@@ -50,6 +55,11 @@ class TranscriptStore:
                 if file is not None:
                     self._save(file, words)
         return words
+
+    def text(self, path: str | Path) -> str:
+        """The text of the image file `path`, as a language model reads it: print, then tags."""
+        shown = "" if self.tags is None else self.tags.of(path)
+        return image_text(page_text(self.words(path)), shown)
 
     @cached_property
     def _ocr(self) -> str:
@@ -79,10 +89,7 @@ def _load(file: Path) -> list[Word] | None:
     """Words of `file`; None if it is missing or broken."""
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))
-        words = [
-            Word(str(text), (x0, y0, x1, y1), float(confidence), int(line), int(row))
-            for text, (x0, y0, x1, y1), confidence, line, row in rows
-        ]
+        words = [word_of(row) for row in rows]
     except (OSError, ValueError, TypeError):
         return None
     return words

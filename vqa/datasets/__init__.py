@@ -47,6 +47,9 @@ class Example:
     letters: Tensor | None = dataclasses.field(default=None, compare=False, repr=False)
     """What the image shows in print, where a `Rendered` data set knows: code point, row and column
     in pixels of each letter's middle, int32 `[n, 3]`."""
+    transcript: str | None = dataclasses.field(default=None, compare=False, repr=False)
+    """The text of the image, for a network that reads it: once read by the OCR (vqa/data/
+    transcripts.py)."""
 
 
 class Dataset(Protocol):

@@ -12,8 +12,9 @@ from vqa.datasets import DataError, Example
 class Dataset:
     """The questions of all `parts` in training; evaluated on the first alone, by its metric.
 
-    Each part names its `dataset`, that data set's options, and maybe `each`: how many of its
-    questions an epoch has; the next epoch takes the next ones. Raises DataError.
+    Each part names its `dataset`, that data set's options, maybe a `root` of its own, and maybe
+    `each`: how many of its questions an epoch has; the next epoch takes the next ones. Raises
+    DataError.
     """
 
     splits: tuple[str, ...] = ("train", "val", "test")
@@ -35,13 +36,15 @@ class Dataset:
             name, each = words.pop("dataset", None), words.pop("each", None)
             if name is None or name == "mixed":
                 raise DataError(f"a part of mixed must name its dataset, not mixed; got {words}")
-            made = datasets.create(name, root, split, skip_bad, **words)
+            place = words.pop("root", root)
+            made = datasets.create(name, place, split, skip_bad, **words)
             if each is None or split != "train":
                 each = len(made)
             if not 1 <= each <= len(made):
                 raise DataError(f"each of {name} must be 1 to {len(made)}, not {each}")
             self.parts.append(made)
             self.each.append(each)
+        self.rendered = any(isinstance(part, datasets.Rendered) for part in self.parts)
         self.skipped = [reason for part in self.parts for reason in part.skipped]
         self.ends = list(accumulate(self.each))
 

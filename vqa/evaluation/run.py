@@ -133,7 +133,7 @@ class _Answering:
         yield from Loader(
             Questions(self.dataset, cache_mb=512, features=self.features),
             todo,
-            collator(self.predictor.tokenizer),
+            collator(self.predictor.tokenizer, chat=self.predictor.chat),
             num_workers,
         )
 

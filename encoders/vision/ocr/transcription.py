@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import groupby, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from encoders.pixels import Pixels
 from encoders.vision.glyphs import Encoder, Letters
@@ -31,6 +31,12 @@ class Word(NamedTuple):
     confidence: float
     line: int
     row: int
+
+
+def word_of(row: Sequence[Any]) -> Word:
+    """The word that was written to JSON as `row`. Raises ValueError or TypeError for others."""
+    text, (x0, y0, x1, y1), confidence, line, in_row = row
+    return Word(str(text), (x0, y0, x1, y1), float(confidence), int(line), int(in_row))
 
 
 def transcribe(encoder: Encoder, image: Pixels) -> list[Word]:

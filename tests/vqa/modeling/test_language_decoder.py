@@ -164,7 +164,7 @@ def test_fit_trains_the_language_model_and_exports_it(
     for part in ("latent_key", "gate", "v_proj", "q_proj"):
         name = f"model.layers.1.self_attn.{part}.weight"
         assert not torch.equal(trained[f"decoder.{name}"], start[name]), part
-    assert predictor.ask(picture(40, 40), "what?", top_k=1).answer
+    assert predictor.ask(picture(40, 40), "what?", top_k=1).top_k
 
 
 def test_fit_refuses_a_tokenizer_or_folder_that_does_not_fit(
