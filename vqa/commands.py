@@ -112,11 +112,14 @@ def export(
     checkpoint: Annotated[str, Argument(help="A .ckpt file of `vqa fit`.")],
     folder: Annotated[str, Argument(help="Where to write the model.")],
     dtype: Annotated[str, Option(help="Saved weights: float32, bfloat16, float16.")] = "float32",
+    tagger: Annotated[
+        Path | None, Option(help="Folder of `vqa fit-tagger`, for a model trained with data.tags.")
+    ] = None,
 ) -> None:
     """Write a model folder (config.json, model.safetensors, tokenizer) from a checkpoint."""
     from vqa.export import export as write
 
-    write(checkpoint, folder, dtype)
+    write(checkpoint, folder, dtype, tagger)
     print(f"wrote {folder}")
 
 

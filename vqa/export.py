@@ -1,6 +1,7 @@
 """From a Lightning checkpoint to a model folder that needs neither Lightning nor data."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from vqa import tokenizer as tokenizers
 from vqa.config import Network
 from vqa.model import LatteVQA, build
+from vqa.tagger_folder import tagger_groups, tagger_weights
 
 CARD = """---
 library_name: latte-vqa
@@ -27,11 +29,17 @@ A Latte VQA model, exported from a training checkpoint.
 """
 
 
-def export(checkpoint: str | Path, folder: str | Path, dtype: str = "float32") -> LatteVQA:
+def export(
+    checkpoint: str | Path,
+    folder: str | Path,
+    dtype: str = "float32",
+    tagger: str | Path | None = None,
+) -> LatteVQA:
     """Writes the model of `checkpoint` (of `vqa fit`) into `folder`: config, safetensors,
     tokenizer files.
 
-    `dtype`: float32, bfloat16 or float16, of the saved weights. Raises ValueError, in one
+    `dtype`: float32, bfloat16 or float16, of the saved weights; `tagger`: folder of `vqa fit-tagger`
+    whose tags stand in the text of photos (data.tags of the training). Raises ValueError, in one
     sentence, for a file that is no such checkpoint.
     """
     path = Path(checkpoint)
@@ -41,7 +49,12 @@ def export(checkpoint: str | Path, folder: str | Path, dtype: str = "float32") -
         raise ValueError(f"dtype must be float32, bfloat16 or float16, not {dtype!r}")
     saved = _load(path)
     tokenizer = tokenizers.from_json(saved["tokenizer"])
-    model = build(Network.of(saved["hyper_parameters"]["network"]), tokenizer)
+    network = Network.of(saved["hyper_parameters"]["network"])
+    if tagger is not None:
+        network = replace(network, tags=tagger_groups(tagger))
+    model = build(network, tokenizer)
+    if tagger is not None:
+        saved["state_dict"] |= {f"model.tagger.{k}": w for k, w in tagger_weights(tagger).items()}
     prefix = "model."
     weights = {
         name.removeprefix(prefix): weight

@@ -47,6 +47,7 @@ class VQAModule(LightningModule):
             question and writes the answer; data.tokenizer must be the same folder.
         language_lr: highest learning rate of the language model's own weights, which know language
             already; lr is for all that is new. Its embedding of words stays as it is.
+        language_frozen: so many of its first layers stay as they are, too: less to compute.
         freeze_vision: leave the image encoder as it is at the start, for vit_weights or a
             checkpoint; its map to the network's width learns. Images are encoded one by one, so
             that neither a batch nor data.features, which keeps features on disk, changes a bit.
@@ -70,6 +71,7 @@ class VQAModule(LightningModule):
         vit_weights: str | None = None,
         language_model: str | None = None,
         language_lr: float = 1e-4,
+        language_frozen: int = 0,
         freeze_vision: bool = False,
         reading_weight: float = 0.0,
         images_at_once: int | None = None,
@@ -102,6 +104,7 @@ class VQAModule(LightningModule):
         self.vit_weights = vit_weights
         self.language_model = language_model
         self.language_lr = language_lr
+        self.language_frozen = language_frozen
         self.freeze_vision = freeze_vision
         self.named_at = 0
         self.reading_weight = reading_weight
@@ -127,7 +130,7 @@ class VQAModule(LightningModule):
         if self.language_model:
             self._check_tokenizer("language_model", Path(self.language_model))
             self.model.decoder.load(self.language_model)
-            self.model.decoder.model.embed_tokens.requires_grad_(False)
+            self.model.decoder.freeze(self.language_frozen)
         if self.init_from:
             self._begin(checkpoint.find(self.init_from))
         if self.vit_weights:

@@ -60,6 +60,11 @@ class PretrainedDecoder(nn.Module):
             reason = str(error).split("\n")[0]
             raise ValueError(f"{folder} does not fit this decoder: {reason}") from None
 
+    def freeze(self, layers: int) -> None:
+        """Freeze the embedding of words and the first `layers` layers."""
+        self.model.embed_tokens.requires_grad_(False)
+        self.model.layers[:layers].requires_grad_(False)
+
     @property
     def attentions(self) -> list[MacchiatoAttention]:
         """The attention layers, first to last."""
@@ -95,10 +100,19 @@ class PretrainedDecoder(nn.Module):
     ) -> States:
         """Each layer's state after `memory` `[B, S, dim]`, `mask` bool `[B, S]`.
 
-        Positions are not needed: latents have none, and the memory's tokens carry their own.
+        Positions are not needed: latents have none, and the memory's tokens carry their own. The
+        connector does not learn through layers that are frozen: these then cost no backward pass.
         """
-        states: States = []
-        for layer, attention in zip(self.model.layers, self.attentions, strict=True):
+        return [
+            self._prefix(layer, attention, memory, mask)
+            for layer, attention in zip(self.model.layers, self.attentions, strict=True)
+        ]
+
+    def _prefix(
+        self, layer: Any, attention: MacchiatoAttention, memory: Tensor, mask: Tensor | None
+    ) -> MacchiatoState:
+        learns = attention.v_proj.weight.requires_grad
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
             sizes = (len(memory), attention.heads, attention.latents, attention.head_dim)
             total = State.empty(*sizes, device=memory.device)
             for span in spans(memory):
@@ -108,8 +122,7 @@ class PretrainedDecoder(nn.Module):
             heads = attention.k_proj.out_features // attention.head_dim
             like = memory.new_empty(len(memory), 0, heads, attention.head_dim)
             empty = SinkWindowState.empty(like, attention.window, attention.sinks)
-            states.append(MacchiatoState(*total, *empty))
-        return states
+            return MacchiatoState(*total, *empty)
 
     def scan(
         self,

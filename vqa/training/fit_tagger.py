@@ -9,11 +9,9 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import save_file
 from tqdm import tqdm
 
 from encoders.vision.sheet import ImageTokens
-from encoders.vision.tagger import Tagger
 from vqa import images
 from vqa.config import Network
 from vqa.data.tags import TagFile, tags_text
@@ -60,10 +58,8 @@ def fit(
         known = numbered(list(asked.values()), labels.groups, labels.several)
         print(f"{val.name}, {len(asked)} photos: {_told(tagging_accuracy(shares, known))}")
         told |= dict(zip(asked, shares, strict=True))
-    out.mkdir(parents=True)
     groups = {"groups": labels.groups, "several": labels.several, "shown": json.loads(shown)}
-    (out / "groups.json").write_text(json.dumps(groups, ensure_ascii=False), encoding="utf-8")
-    save_file(tagger.state_dict(), out / "tagger.safetensors")
+    save_tagger(out, groups, tagger.state_dict())
     TagFile.write(out / "tags.jsonl", {name: tags_text(of, **groups) for name, of in told.items()})
 
 
@@ -91,19 +87,6 @@ class _KeptFeatures:
             small = seen.overview()
             found.append(small._replace(tokens=small.tokens.half()))
         return found
-
-
-def load_tagger(folder: str | Path, width: int) -> tuple[Tagger, dict[str, Any]]:
-    """The tagger that `fit` wrote to `folder`, and its groups, several and shown."""
-    from safetensors.torch import load_file
-
-    try:
-        words = json.loads((Path(folder) / "groups.json").read_text(encoding="utf-8"))
-        tagger = Tagger(width, words["groups"], words["several"])
-        tagger.load_state_dict(load_file(Path(folder) / "tagger.safetensors"))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise DataError(f"{folder} holds no tagger of `vqa fit-tagger`: {error}") from None
-    return tagger.eval(), words
 
 
 def _told(shares: dict[str, float]) -> str:
