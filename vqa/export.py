@@ -38,7 +38,7 @@ def export(
     """Writes the model of `checkpoint` (of `vqa fit`) into `folder`: config, safetensors,
     tokenizer files.
 
-    `dtype`: float32, bfloat16 or float16, of the saved weights; `tagger`: folder of `vqa fit-tagger`
+    `dtype`: float32, bfloat16 or float16, of the weights; `tagger`: folder of `vqa fit-tagger`
     whose tags stand in the text of photos (data.tags of the training). Raises ValueError, in one
     sentence, for a file that is no such checkpoint.
     """

@@ -18,6 +18,7 @@ from vqa.data.tags import TagFile, tags_text
 from vqa.datasets import DataError
 from vqa.features import Features, of_vision
 from vqa.model import build_vision
+from vqa.tagger_folder import save_tagger
 from vqa.training.tagging import (
     Recipe,
     labels_of,
