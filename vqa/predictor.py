@@ -28,6 +28,7 @@ from vqa.encoded import Encoded, Source
 from vqa.encodings import Encodings
 from vqa.evidence import Evidence, locate
 from vqa.evidence_reading import Read
+from vqa.evidence_words import locate_words
 from vqa.features import Features, encode_alone
 from vqa.images import ImageSource, Picture
 from vqa.model import Encoding, LatteVQA
@@ -259,9 +260,12 @@ class Predictor:
         batch = collate([], [0], [question], self.tokenizer, chat=self.chat)
         batch = batch.to(self.model.device)
         length = int(batch.question_mask.sum())
+        if self.chat and not isinstance(image, Encoded):
+            image = self.encode(image, reading)
         if isinstance(image, Encoded):
             self._check(image)
-            source, (read, kept) = image.source, self._read(image.memory, batch, evidence)
+            source = image.source
+            read, kept = self._read(image.memory, batch, evidence and not self.chat)
         else:
             room = self.encodings.capacity
             with opened(self.model, image, reading, room, length, top_k) as (picture, source):
@@ -272,6 +276,8 @@ class Predictor:
             yield from search.write(self.model, self.tokenizer, read)
         (found,) = search.search(self.model, self.tokenizer, read, top_k)
         where = None if kept is None else self._locate(kept, question, found[0].answer, source)
+        if evidence and self.chat and isinstance(image, Encoded):
+            where = locate_words(image.words, question, found[0].answer, source)
         answer = self._answer(found, source, length, time.perf_counter() - start)
         yield replace(answer, evidence=where)
 
@@ -284,8 +290,6 @@ class Predictor:
         evidence: bool,
     ) -> list[Picture] | Encoding:
         """What is kept of the image, or, where that would not be kept, the picture itself."""
-        if self.chat:
-            return self._encode(image, picture, source, reading).memory
         decoder = self.model.network.question == "decoder"
         size = 2**20 if decoder else memory.sequence(self.model, source.tokens)
         if not self.encodings.takes(size) or (decoder and evidence):  # states have no patches

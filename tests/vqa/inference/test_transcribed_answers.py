@@ -1,0 +1,149 @@
+"""A model that reads the print of images as text: the same answers however they are asked."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from networks import TINY
+from printed_pages import PAGE, Print, make, printed
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from encoders.language import convert, latte_layers
+from vqa import tokenizer as tokenizers
+from vqa import transcriber
+from vqa.batch import collate, transcript_tokens
+from vqa.model import build
+from vqa.predictor import Predictor
+
+TAGS = {
+    "groups": {"kind": ["page", "scene"], "sees": ["dog", "cat"]},
+    "several": ["sees"],
+    "shown": {"page": [], "scene": ["sees"]},
+}
+
+
+def language_model(window: int = 16) -> tuple[Any, Any]:
+    """A tiny converted language model with random weights, gates half open, and its tokenizer."""
+    tokenizer = tokenizers.train(iter([]), tokenizers.BYTES)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=24,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=6,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    model = convert(LlamaForCausalLM(config), window=window, latents=4)
+    for layer in latte_layers(model):
+        nn.init.zeros_(layer.gate.bias)
+    return model, tokenizer
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Predictor:
+    """A predictor that reads print, with an OCR that reads coloured bars, and random tags."""
+    monkeypatch.setattr(transcriber, "bundled_ocr", make)
+    model, tokenizer = language_model()
+    model.save_pretrained(tmp_path / "language")
+    config = json.loads((tmp_path / "language" / "config.json").read_text(encoding="utf-8"))
+    words = {"language_model": config, "transcript": True, "tags": TAGS, "answer_tokens": 4}
+    network = replace(TINY, question="decoder", **words)
+    whole = build(network, tokenizer)
+    whole.decoder.load(str(tmp_path / "language"))
+    assert whole.tagger is not None
+    nn.init.normal_(whole.tagger.heads[1].bias, 2.0)
+    return Predictor(whole, tokenizer)
+
+
+def numpy_of(image: Tensor) -> Any:
+    return image.permute(1, 2, 0).numpy()
+
+
+FIRST, SECOND = printed(256, 512, *PAGE), printed(192, 256, Print(20, 60, "BAAB"))
+
+
+def test_batches_and_kept_images_answer_what_single_ones_do(
+    reads: Predictor, tmp_path: Path
+) -> None:
+    images, questions = [numpy_of(FIRST), numpy_of(SECOND)], ["what?", "how much is it in all?"]
+    single = [reads.ask(i, q, top_k=1) for i, q in zip(images, questions, strict=True)]
+    together = reads.ask_many(images, [0, 1], questions, top_k=1)
+    for one, other in zip(single, together, strict=True):
+        assert one.answer == other.answer
+        assert one.score == pytest.approx(other.score, abs=1e-5)
+    kept = reads.encode(images[0])
+    kept.save(tmp_path / "image.safetensors")
+    again = reads.load_encoded(tmp_path / "image.safetensors")
+    assert again.words == kept.words and [word.text for word in kept.words][:2] == ["ABBA", "AB"]
+    for encoded in (kept, again):
+        answer = reads.ask(encoded, questions[0], top_k=1, evidence=True)
+        assert (answer.answer, answer.score) == (single[0].answer, single[0].score)
+        assert answer.evidence is not None and answer.evidence.box is None  # not printed
+
+
+def test_a_letter_far_before_the_window_counts(reads: Predictor) -> None:
+    model, tokenizer = reads.model, reads.tokenizer
+    texts = ["A" + "lorem ipsum\n" * 60, "B" + "lorem ipsum\n" * 60]
+    image = model.vision.map(model.vision.features([FIRST, FIRST]))
+    tokens, mask = transcript_tokens(texts, tokenizer)
+    with torch.inference_mode():
+        cache = model.encode(image, tokens, mask)
+    first, second = cache.states[-1].u
+    assert not torch.allclose(first, second, atol=1e-6)
+    assert int(cache.states[0].length[0]) == int(mask[0].sum()) > 700
+
+
+def test_padded_transcripts_change_nothing(reads: Predictor) -> None:
+    model, tokenizer = reads.model, reads.tokenizer
+    image = model.vision.map(model.vision.features([FIRST, SECOND]))
+    batch = collate([], [0, 1], ["a?", "and what else?"], tokenizer, chat=True)
+    words = batch.question, batch.question_mask, torch.tensor([0, 1])
+    start = torch.tensor([[1], [1]])
+    with torch.inference_mode():
+        both = model.read(image, *words, *transcript_tokens(["short", "longer\nby far"], tokenizer))
+        logits = model(start, cache=both).logits
+        for row, text in enumerate(["short", "longer\nby far"]):
+            length = int(batch.question_mask[row].sum())
+            asked = [part[row : row + 1, :length] for part in words[:2]]
+            alone = image.rows([row]).cut()
+            cache = model.read(alone, *asked, None, *transcript_tokens([text], tokenizer))
+            torch.testing.assert_close(
+                model(start[:1], cache=cache).logits[0], logits[row], atol=1e-4, rtol=1e-4
+            )
+
+
+def test_special_tokens_on_an_image_or_in_a_question_are_letters(reads: Predictor) -> None:
+    tokenizer = reads.tokenizer
+    tokens, mask = transcript_tokens(["<eos><bos>"], tokenizer)
+    special = torch.isin(tokens, torch.tensor(tokenizer.all_special_ids))
+    assert special[mask].tolist() == [True] + [False] * (int(mask.sum()) - 1)
+    asked = collate([], [0], ["<eos>?"], tokenizer, chat=True).question[0]
+    special = torch.isin(asked, torch.tensor(tokenizer.all_special_ids))
+    assert special.sum() == 1 and tokenizer.decode(asked[special]) == "<eos>"
+
+
+def test_text_of_a_photo_has_tags_and_of_a_page_none(reads: Predictor) -> None:
+    tagger, features = reads.model.tagger, reads.model.vision.features([SECOND])
+    assert tagger is not None and reads.transcriber is not None
+    nn.init.constant_(tagger.heads[0].bias, 0)
+    tagger.heads[0].bias.data[1] = 9
+    text = reads.transcriber([SECOND], features)[0].text
+    assert text.startswith("BAAB\nsees: ") and "%" in text
+    tagger.heads[0].bias.data[0] = 99
+    assert reads.transcriber([SECOND], features)[0].text == "BAAB"
+
+
+def test_features_are_refused_where_print_is_to_be_read(reads: Predictor, tmp_path: Path) -> None:
+    from vqa.features import Features
+
+    batch = collate([FIRST], [0], ["what?"], reads.tokenizer, chat=True)
+    kept = Features.of(reads.model, tmp_path / "features")
+    with pytest.raises(ValueError, match="leave the features out"):
+        reads.answer(batch, features=kept)
