@@ -62,7 +62,8 @@ class ImageTokens(NamedTuple):
             span = slice(start, start + shown.size)
             scale = places.new_tensor([shown.rows / whole.rows, shown.columns / whole.columns])
             size = pitch.new_tensor([1 / shown.rows, 1 / shown.columns]) if small else pitch[row]
-            rows.append((shown, tokens[row, span], places[row, span] * scale, size))
+            at = (places[row, span] + 0.5) * scale - 0.5
+            rows.append((shown, tokens[row, span], at, size))
         width = max(shown.size for shown, *_ in rows)
         out = ImageTokens(
             tokens.new_zeros(len(rows), width, tokens.shape[-1]),

@@ -76,15 +76,15 @@ def read_tags(path: str | Path) -> dict[str, dict[str, Any]]:
 
 
 def labels_of(tags: Sequence[Mapping[str, Any]], least: int = 1) -> Labels:
-    """Labels of photos with these `tags`; of tags that may apply together those known `least`
-    times."""
+    """Labels of photos with these `tags`; of tags that may apply together those that `least`
+    photos show."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     several = set()
     for row in tags:
         for group, tag in row.items():
             if isinstance(tag, dict):
                 several.add(group)
-                counts[group].update(tag)
+                counts[group].update({name: int(applies) for name, applies in tag.items()})
             else:
                 counts[group][tag] += 1
     groups = {

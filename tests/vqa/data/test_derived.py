@@ -22,7 +22,7 @@ def test_the_total_is_compared_with_amounts_on_both_sides() -> None:
         ((_, question, answer),) = [row for row in rows if row[0] == "more_than"]
         found = re.search(r"above ([\d.]+)\?", question)
         assert found is not None
-        assert answer == ("yes" if 84.30 > float(found[1]) else "no")
+        assert answer == ("yes" if float(found[1]) < 84.30 else "no")
         answers.add(answer)
     assert answers == {"yes", "no"}
     assert not [row for row in derived(0, {"total": ("free",)}) if row[0] == "more_than"]
