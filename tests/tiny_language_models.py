@@ -3,6 +3,7 @@
 from copy import deepcopy
 from functools import partial
 from math import log
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from encoders.language import convert, latte_layers
 from encoders.language.attention import MacchiatoAttention
 from encoders.latte import naive
+from vqa import tokenizer as tokenizers
 
 VOCAB = 67
 SIZES: dict[str, Any] = {
@@ -166,3 +168,18 @@ def assert_same_gradients(model: Any, expected: Any, tolerance: float = 2e-4) ->
         if wanted is not None:
             error = (weight.grad - wanted).abs().max()
             assert error <= tolerance * wanted.abs().max().clamp(min=1e-2), (name, error)
+
+
+def save_byte_model(folder: Path) -> Path:
+    """Save a tiny converted language model over bytes, gates half open, and its tokenizer."""
+    tokenizer = tokenizers.train(iter([]), tokenizers.BYTES)
+    sizes = SIZES | {"hidden_size": 24, "head_dim": 6, "vocab_size": len(tokenizer)}
+    torch.manual_seed(0)
+    model = convert(
+        LlamaForCausalLM(LlamaConfig(**sizes, tie_word_embeddings=True)), window=16, latents=4
+    )
+    for layer in latte_layers(model):
+        torch.nn.init.zeros_(layer.gate.bias)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -1,20 +1,25 @@
 """A model folder (config.json, model.safetensors, tokenizer), and what is wrong with others."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import save_torch_state_dict, snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from vqa import models
 from vqa.config import LatteVQAConfig
+from vqa.quantization import dequantize_weights, quantize_weights
 
 if TYPE_CHECKING:
     from vqa.model import LatteVQA
 
+WEIGHTS = "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+"""Which of several files holds a tensor, as transformers writes it."""
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
@@ -56,7 +61,7 @@ def load(
     """
     folder = find(name)
     for file in FILES:
-        if not (folder / file).is_file():
+        if not (folder / file).is_file() and not (file == WEIGHTS and (folder / INDEX).is_file()):
             raise ValueError(f"{folder} has no {file}; a model folder has {', '.join(FILES)}")
     if isinstance(dtype, str):
         dtype = _dtype(dtype)
@@ -89,12 +94,40 @@ def fill(model: "LatteVQA", folder: Path) -> None:
 
     Raises ValueError, in one sentence, for a file that cannot be read and weights that do not fit.
     """
-    try:
-        weights = load_file(folder / "model.safetensors")
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{folder / 'model.safetensors'} cannot be read: {error}") from None
+    weights = dequantize_weights(_tensors(folder))
     _check(folder, dict(model.state_dict()), weights)
     model.load_state_dict(weights)
+
+
+def save_quantized(
+    model: "LatteVQA", folder: Path, bits: Mapping[str, int], shard: str = "45MB"
+) -> None:
+    """Write config.json and weights of a few `bits` (vqa/quantization.py) to `folder`.
+
+    The files have at most `shard`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.save_pretrained(folder)
+    weights = quantize_weights(model.state_dict(), bits)
+    save_torch_state_dict(weights, folder, max_shard_size=shard, metadata={"format": "pt"})
+
+
+def _tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors in the weight files of `folder`."""
+    files = [WEIGHTS]
+    if not (folder / WEIGHTS).is_file():
+        try:
+            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            files = sorted({Path(name).name for name in index["weight_map"].values()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{folder / INDEX} cannot be read: {error}") from None
+    found: dict[str, torch.Tensor] = {}
+    for file in files:
+        try:
+            found |= load_file(folder / file)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{folder / file} cannot be read: {error}") from None
+    return found
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from vqa import tokenizer as tokenizers
+from vqa.checkpoint import save_quantized
 from vqa.config import Network
 from vqa.model import LatteVQA, build
 from vqa.tagger_folder import tagger_groups, tagger_weights
@@ -34,12 +35,14 @@ def export(
     folder: str | Path,
     dtype: str = "float32",
     tagger: str | Path | None = None,
+    bits: int | None = None,
 ) -> LatteVQA:
     """Writes the model of `checkpoint` (of `vqa fit`) into `folder`: config, safetensors,
     tokenizer files.
 
     `dtype`: float32, bfloat16 or float16, of the weights; `tagger`: folder of `vqa fit-tagger`
-    whose tags stand in the text of photos (data.tags of the training). Raises ValueError, in one
+    whose tags stand in the text of photos (data.tags of the training); `bits`: 4 or 8, of the
+    decoder's weights in place of `dtype`, all others then having 8. Raises ValueError, in one
     sentence, for a file that is no such checkpoint.
     """
     path = Path(checkpoint)
@@ -66,7 +69,10 @@ def export(
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} is of another version of the network: {reason}") from None
-    model.to(getattr(torch, dtype)).save_pretrained(str(folder))
+    if bits is None:
+        model.to(getattr(torch, dtype)).save_pretrained(str(folder))
+    else:
+        save_quantized(model, Path(folder), {"decoder.": bits, "": 8})
     tokenizer.save_pretrained(str(folder))
     card = CARD.format(name=Path(folder).name, network=json.dumps(model.config.network, indent=1))
     (Path(folder) / "README.md").write_text(card, encoding="utf-8")

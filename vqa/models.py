@@ -48,7 +48,7 @@ def card(name: str | Path) -> Card | None:
         words = ModelCard.load(place / "README.md").data.to_dict()
         return Card(
             name=place.name,
-            size=(place / "model.safetensors").stat().st_size,
+            size=sum(file.stat().st_size for file in place.glob("model*.safetensors")),
             trained_for=str(words["trained_for"]),
             cannot=str(words["cannot"]),
             score=str(words["score"]),

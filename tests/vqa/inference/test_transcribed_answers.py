@@ -1,6 +1,5 @@
 """A model that reads the print of images as text: the same answers however they are asked."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,11 @@ import pytest
 import torch
 from networks import TINY
 from printed_pages import PAGE, Print, make, printed
+from tiny_language_models import save_byte_model
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from encoders.language import convert, latte_layers
+from vqa import checkpoint, transcriber
 from vqa import tokenizer as tokenizers
-from vqa import transcriber
 from vqa.batch import collate, transcript_tokens
 from vqa.model import build
 from vqa.predictor import Predictor
@@ -26,37 +24,16 @@ TAGS = {
 }
 
 
-def language_model(window: int = 16) -> tuple[Any, Any]:
-    """A tiny converted language model with random weights, gates half open, and its tokenizer."""
-    tokenizer = tokenizers.train(iter([]), tokenizers.BYTES)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=24,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=6,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(0)
-    model = convert(LlamaForCausalLM(config), window=window, latents=4)
-    for layer in latte_layers(model):
-        nn.init.zeros_(layer.gate.bias)
-    return model, tokenizer
-
-
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Predictor:
     """A predictor that reads print, with an OCR that reads coloured bars, and random tags."""
     monkeypatch.setattr(transcriber, "bundled_ocr", make)
-    model, tokenizer = language_model()
-    model.save_pretrained(tmp_path / "language")
-    config = json.loads((tmp_path / "language" / "config.json").read_text(encoding="utf-8"))
+    folder = save_byte_model(tmp_path / "language")
+    config, tokenizer = checkpoint.language_config(folder), tokenizers.load(folder)
     words = {"language_model": config, "transcript": True, "tags": TAGS, "answer_tokens": 4}
     network = replace(TINY, question="decoder", **words)
     whole = build(network, tokenizer)
-    whole.decoder.load(str(tmp_path / "language"))
+    whole.decoder.load(str(folder))
     assert whole.tagger is not None
     nn.init.normal_(whole.tagger.heads[1].bias, 2.0)
     return Predictor(whole, tokenizer)

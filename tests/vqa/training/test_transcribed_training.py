@@ -8,14 +8,12 @@ import pytest
 import torch
 from networks import NETWORK
 from printed_pages import PAGE, make, printed
-from torch import nn
+from tiny_language_models import save_byte_model
 from torchvision.transforms.functional import to_pil_image
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
-from encoders.language import convert, latte_layers
 from encoders.vision.tagger import Tagger
 from vqa import datamodule, transcriber
-from vqa import tokenizer as tokenizers
 from vqa.__main__ import main
 from vqa.predictor import Predictor
 from vqa.tagger_folder import save_tagger
@@ -37,24 +35,7 @@ TAGS = {"groups": {"kind": ["page", "scene"]}, "several": [], "shown": {"page": 
 
 @pytest.fixture
 def language(tmp_path: Path) -> Path:
-    tokenizer = tokenizers.train(iter([]), tokenizers.BYTES)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=24,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=6,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(0)
-    model = convert(LlamaForCausalLM(config), window=16, latents=4)
-    for layer in latte_layers(model):
-        nn.init.zeros_(layer.gate.bias)
-    model.save_pretrained(tmp_path / "language")
-    tokenizer.save_pretrained(tmp_path / "language")
-    return tmp_path / "language"
+    return save_byte_model(tmp_path / "language")
 
 
 @pytest.fixture

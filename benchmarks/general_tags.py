@@ -1,0 +1,99 @@
+"""What the photo packs tell of each photo, as tags for `vqa fit-tagger`."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+CAPTION_GROUPS = ("place", "sport", "activity", "who", "animal", "holding", "side", "colour")
+"""Kinds of questions of photo_captions whose answers are tags of a group of that name."""
+GROCERY = ("variety", "brand", "flavour", "colour")
+"""What is told of a kind of grocery besides its name."""
+SHOWN = {
+    "scene": ["sees", "place", "sport", "activity", "who", "animal", "people", "side", "colour",
+              "holding"],
+    "object": ["thing", "category"],
+    "grocery": ["grocery"],
+    "page": [],
+}  # fmt: skip
+"""What `vqa fit-tagger --shown` was given for configs/general.yaml."""
+
+
+def tags_of_photos(data: Path, split: str) -> dict[Path, dict[str, Any]]:
+    """The tags of each photo of a split, by its path."""
+    found: defaultdict[Path, dict[str, Any]] = defaultdict(dict)
+    kinds = {
+        "photo_captions": ("scene", _caption),
+        "photo_vqa": ("scene", _person),
+        "photo_objects": ("object", _thing),
+    }
+    for pack, (kind, of) in kinds.items():
+        for row in _rows(data, pack, split):
+            known = of(row["meta"], row["question"].lower(), _plain(row["answers"][0]))
+            tags = found[(data / pack / row["image"]).absolute()]
+            sees = {**tags.get("sees", {}), **known.pop("sees", {})}
+            tags |= known | {"kind": kind} | ({"sees": sees} if sees else {})
+    names = _groceries(data)
+    for row in _rows(data, "photo_grocery", split):
+        path = (data / "photo_grocery" / row["image"]).absolute()
+        found[path] = {"kind": "grocery", "grocery": names[row["meta"]["fine"]]}
+    return {path: found[path] for path in sorted(found)}
+
+
+def _caption(meta: dict[str, Any], question: str, answer: str) -> dict[str, Any]:
+    kind = meta["kind"]
+    if kind == "yesno":
+        return {"sees": {meta["concept"].split(":")[-1]: answer == "yes"}}
+    if kind in CAPTION_GROUPS:
+        return {kind: answer}
+    if kind == "riding":
+        return {"activity": "riding"}
+    return {"people": answer} if kind == "count" and "people" in question else {}
+
+
+def _person(meta: dict[str, Any], question: str, answer: str) -> dict[str, Any]:
+    kind, yes = meta["kind"], answer == "yes"
+    if kind == "person":
+        return {"sees": {"person": yes}}
+    if kind in ("face", "feet"):
+        return {"sees": {f"{kind} visible": yes}}
+    if kind == "presence":
+        named = re.fullmatch(r"is there an? (.*) in the image\?", question)
+        return {"sees": {named[1]: yes}} if named else {}
+    group = {"count_people": "people", "person_side": "side"}.get(kind)
+    return {group: answer} if group else {}
+
+
+def _thing(meta: dict[str, Any], question: str, answer: str) -> dict[str, Any]:
+    kind = meta["kind"]
+    if kind in ("name", "either_or"):
+        return {"thing": answer}
+    return {"category": answer} if kind == "category" else {}
+
+
+def _groceries(data: Path) -> dict[str, str]:
+    """Each fine class in words: apples (variety granny smith, colour green, fruit)."""
+    told: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for row in _rows(data, "photo_grocery", "train"):
+        meta, of = row["meta"], told[row["meta"]["fine"]]
+        of.setdefault("name", meta["coarse"].replace("-", " ").lower())
+        of["group"] = meta["group"]
+        if meta["kind"] in ("name", *GROCERY):
+            of[meta["kind"]] = row["answers"][0].lower()
+    return {fine: f"{of['name']} ({', '.join(_more(of))})" for fine, of in told.items()}
+
+
+def _more(of: dict[str, str]) -> list[str]:
+    return [f"{kind} {of[kind]}" for kind in GROCERY if kind in of] + [of["group"]]
+
+
+def _rows(data: Path, pack: str, split: str) -> Iterator[dict[str, Any]]:
+    with (data / pack / f"{split}.jsonl").open(encoding="utf-8") as lines:
+        rows = map(json.loads, lines)
+        yield from (row for row in rows if not row["meta"]["kind"].startswith("grid_"))
+
+
+def _plain(answer: str) -> str:
+    return re.sub(r"^(a|an|the) ", "", answer.lower().strip())
