@@ -44,7 +44,18 @@ def test_ask_json(tiny: Path, photo: str, capsys: pytest.CaptureFixture[str]) ->
     told = json.loads(out)
     assert code == 0
     assert set(told) == {
-        *("answer", "score", "top_k", "width", "height", "scale", "tokens", "seconds", "model")
+        *(
+            "answer",
+            "score",
+            "top_k",
+            "width",
+            "height",
+            "scale",
+            "tokens",
+            "seconds",
+            "model",
+            "patch_scale",
+        )
     }
     assert (told["width"], told["height"], told["model"]) == (100, 70, str(tiny))
     scores = [candidate["score"] for candidate in told["top_k"]]

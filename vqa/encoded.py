@@ -21,12 +21,14 @@ from vqa.model import Encoding, LatteVQA
 @dataclass(frozen=True)
 class Source:
     """Which image was read: its size in pixels, the share of its sides at which it was read, and as
-    how many tokens."""
+    how many tokens. `patch_scale`: the share of these sides at which its patches were read, where
+    the network has most of them (`Vision.most`); print is read at `scale` all the same."""
 
     width: int
     height: int
     scale: float
     tokens: int
+    patch_scale: float = 1.0
 
 
 @dataclass(frozen=True)

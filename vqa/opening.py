@@ -80,7 +80,9 @@ def source_of(model: LatteVQA, shape: Sequence[int], read: Sequence[int]) -> Sou
     """An image of `shape` [3, H, W] that `model` reads as one of shape `read`."""
     _, height, width = shape
     scale = max(read[1] / height, read[2] / width)
-    return Source(width, height, scale, model.vision.count(*read[1:]))
+    patches = getattr(model.vision, "read_size", lambda *size: size)(*read[1:])
+    shrunk = max(part / whole for part, whole in zip(patches, read[1:], strict=True))
+    return Source(width, height, scale, model.vision.count(*read[1:]), min(1.0, shrunk))
 
 
 def counted(source: Source, seen: Sequence[Picture] | Encoding) -> Source:

@@ -47,6 +47,8 @@ class Answer:
     `width` and `height`: the image in pixels (after EXIF rotation); `scale`: the share of its
     sides at which it was read, 1.0 unless a budget asked for less; `tokens`: length of the sequence
     of image patches and question; `seconds`: for this answer alone, or its share of a batch;
+    `patch_scale`: the share of the sides that were read at which its patches were, less than 1 of
+    large images where a network reads print at full size and the picture in small;
     `evidence`: where in the image it was read, if asked for.
     """
 
@@ -59,12 +61,16 @@ class Answer:
     tokens: int
     seconds: float
     model: str
+    patch_scale: float = 1.0
     evidence: Evidence | None = None
 
     @property
     def read_at(self) -> str:
         """How much of the image was read, in words: "at full size" or "at 61 % scale"."""
-        return "at full size" if self.scale == 1 else f"at {100 * self.scale:.3g} % scale"
+        told = "at full size" if self.scale == 1 else f"at {100 * self.scale:.3g} % scale"
+        if self.patch_scale < 1:
+            told += f", what is no print at {100 * self.scale * self.patch_scale:.3g} %"
+        return told
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON: of the evidence all but the heat map."""
@@ -367,6 +373,7 @@ class Predictor:
             tokens=source.tokens + question_tokens,
             seconds=seconds,
             model=self.name,
+            patch_scale=source.patch_scale,
         )
 
 

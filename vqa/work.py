@@ -32,6 +32,8 @@ def work_of(
     vision = model.vision
     if isinstance(vision, glyphs.Encoder):
         return _of_print(vision, height, width, question_tokens)
+    if hasattr(vision, "read_size"):
+        height, width = vision.read_size(height, width)
     patch, side, whole = vision.patch, vision.side, grid_of(height, width, vision.patch)
     grids: tuple[Grid, ...] = (whole,)
     if overview:

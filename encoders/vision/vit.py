@@ -130,7 +130,7 @@ class Encoder(nn.Module):
 
     def count(self, height: int, width: int) -> int:
         """How many tokens an image of `height x width` pixels becomes."""
-        size = self._size(height, width)
+        size = self.read_size(height, width)
         grids = parts_of(*size, self.patch, self.side, self.overview)
         return sum(grid.size for grid in grids)
 
@@ -166,17 +166,19 @@ class Encoder(nn.Module):
         where = self.mean.dtype, self.mean.device
         return sheet.encode(encoder, self.pixels_at_once, *where, self.absolute, self.whole)
 
-    def _size(self, height: int, width: int) -> tuple[int, int]:
+    def read_size(self, height: int, width: int) -> tuple[int, int]:
         """The height and width in pixels at which an image of that size is read."""
         if self.most is None or grid_of(height, width, self.patch).size <= self.most:
             return height, width
         scale = self.patch * (self.most / (height * width)) ** 0.5
         # Patches are counted up: a row and a column less than their share of the pixels.
         rows, columns = (max(1, int(side * scale / self.patch)) for side in (height, width))
+        # Of a strip one side is a patch already: all that is too many is the other side's.
+        rows, columns = min(rows, self.most // columns), min(columns, self.most // rows)
         return rows * self.patch, columns * self.patch
 
     def _within(self, image: Pixels) -> Pixels:
-        size = self._size(image.shape[1], image.shape[2])
+        size = self.read_size(image.shape[1], image.shape[2])
         return image if size == tuple(image.shape[1:]) else shrink(image, *size)
 
     def _tokens(self, tiles: Tiles) -> Tensor:
