@@ -174,7 +174,8 @@ class Encoder(nn.Module):
         # Patches are counted up: a row and a column less than their share of the pixels.
         rows, columns = (max(1, int(side * scale / self.patch)) for side in (height, width))
         # Of a strip one side is a patch already: all that is too many is the other side's.
-        rows, columns = min(rows, self.most // columns), min(columns, self.most // rows)
+        rows = min(rows, max(1, self.most // columns))
+        columns = min(columns, max(1, self.most // rows))
         return rows * self.patch, columns * self.patch
 
     def _within(self, image: Pixels) -> Pixels:
