@@ -26,6 +26,8 @@ GO_ON = {
     "nlvr": "boxes",
 }
 """Configs that begin with the model of another run."""
+TWINS = ("documents_gpu", "documents_more")
+"""Configs of the network of another, which the quick tests train."""
 
 
 def files(path: Path) -> list[str]:
@@ -45,7 +47,13 @@ def fit(path: Path, squares: Path, *more: str) -> int:
     return main(["fit", *files(path), *quick, *data, *more])
 
 
-@pytest.mark.parametrize("path", sorted({*CONFIGS} - {LANGUAGE}), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in TWINS else [])
+        for path in sorted({*CONFIGS} - {LANGUAGE})
+    ],
+)
 def test_config_trains(
     path: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
