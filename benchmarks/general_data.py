@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from general_tags import tags_of_photos
+from general_tags import read_rows, tags_of_photos
 
 from vqa.data.derived import Derived, of_page, of_photo
 from vqa.data.transcripts import TranscriptStore, bundled_ocr
@@ -55,7 +55,7 @@ def receipts(data: Path, split: str, store: TranscriptStore) -> Iterable[Row]:
     """Questions about receipts, those of the same image together."""
     by_image: defaultdict[str, list[Row]] = defaultdict(list)
     for name in (split, f"{split}_more"):
-        for row in _rows(data / "sroie_vqa" / f"{name}.jsonl"):
+        for row in read_rows(data / "sroie_vqa" / f"{name}.jsonl"):
             by_image[row["image"]].append(row | {"split": split})
     for image, rows in sorted(by_image.items()):
         facts: defaultdict[str, list[str]] = defaultdict(list)
@@ -72,10 +72,9 @@ def photos(data: Path, split: str) -> Iterable[Row]:
     draw = random.Random(split)
     for pack, count in PHOTOS.items():
         by_image: defaultdict[str, list[Row]] = defaultdict(list)
-        for row in _rows(data / pack / f"{split}.jsonl"):
-            if not row["meta"]["kind"].startswith("grid_"):
-                image, name = f"{pack}/{row['image']}", f"{pack}-{row['question_id']}"
-                by_image[image].append(row | {"image": image, "question_id": name, "split": split})
+        for row in read_rows(data / pack / f"{split}.jsonl"):
+            image, name = f"{pack}/{row['image']}", f"{pack}-{row['question_id']}"
+            by_image[image].append(row | {"image": image, "question_id": name, "split": split})
         kinds = {
             image: len({row["meta"]["kind"] for row in rows}) + 3 * draw.random()
             for image, rows in sorted(by_image.items())
@@ -91,7 +90,7 @@ def tags(data: Path, out: Path, split: str) -> Iterable[Row]:
     """What is known of photos, and that some pages are pages."""
     for image, known in tags_of_photos(data, split).items():
         yield {"image": str(image), "tags": known}
-    images = {row["image"]: None for row in _rows(data / "sroie_vqa" / f"{split}.jsonl")}
+    images = {row["image"]: None for row in read_rows(data / "sroie_vqa" / f"{split}.jsonl")}
     pages = [data / "sroie_vqa" / image for image in [*images][:PAGES]]
     pages += sorted((out / "pages" / "images" / split).glob("*"))[:PAGES]
     for page in pages:
@@ -107,11 +106,6 @@ def _derived(each: Derived, image: str, split: str, number: int) -> Row:
         "split": split,
         "meta": {"kind": each.kind},
     }
-
-
-def _rows(path: Path) -> Iterable[Row]:
-    with path.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:

@@ -21,6 +21,13 @@ SHOWN = {
 """What `vqa fit-tagger --shown` was given for configs/general.yaml."""
 
 
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a pack's jsonl file without those about grids of several photos."""
+    with path.open(encoding="utf-8") as lines:
+        rows = map(json.loads, lines)
+        yield from (row for row in rows if not row["meta"]["kind"].startswith("grid_"))
+
+
 def tags_of_photos(data: Path, split: str) -> dict[Path, dict[str, Any]]:
     """The tags of each photo of a split, by its path."""
     found: defaultdict[Path, dict[str, Any]] = defaultdict(dict)
@@ -30,13 +37,13 @@ def tags_of_photos(data: Path, split: str) -> dict[Path, dict[str, Any]]:
         "photo_objects": ("object", _thing),
     }
     for pack, (kind, of) in kinds.items():
-        for row in _rows(data, pack, split):
+        for row in read_rows(data / pack / f"{split}.jsonl"):
             known = of(row["meta"], row["question"].lower(), _plain(row["answers"][0]))
             tags = found[(data / pack / row["image"]).absolute()]
             sees = {**tags.get("sees", {}), **known.pop("sees", {})}
             tags |= known | {"kind": kind} | ({"sees": sees} if sees else {})
     names = _groceries(data)
-    for row in _rows(data, "photo_grocery", split):
+    for row in read_rows(data / "photo_grocery" / f"{split}.jsonl"):
         path = (data / "photo_grocery" / row["image"]).absolute()
         found[path] = {"kind": "grocery", "grocery": names[row["meta"]["fine"]]}
     return {path: found[path] for path in sorted(found)}
@@ -76,7 +83,7 @@ def _thing(meta: dict[str, Any], question: str, answer: str) -> dict[str, Any]:
 def _groceries(data: Path) -> dict[str, str]:
     """Each fine class in words: apples (variety granny smith, colour green, fruit)."""
     told: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for row in _rows(data, "photo_grocery", "train"):
+    for row in read_rows(data / "photo_grocery" / "train.jsonl"):
         meta, of = row["meta"], told[row["meta"]["fine"]]
         of.setdefault("name", meta["coarse"].replace("-", " ").lower())
         of["group"] = meta["group"]
@@ -87,12 +94,6 @@ def _groceries(data: Path) -> dict[str, str]:
 
 def _more(of: dict[str, str]) -> list[str]:
     return [f"{kind} {of[kind]}" for kind in GROCERY if kind in of] + [of["group"]]
-
-
-def _rows(data: Path, pack: str, split: str) -> Iterator[dict[str, Any]]:
-    with (data / pack / f"{split}.jsonl").open(encoding="utf-8") as lines:
-        rows = map(json.loads, lines)
-        yield from (row for row in rows if not row["meta"]["kind"].startswith("grid_"))
 
 
 def _plain(answer: str) -> str:

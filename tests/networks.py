@@ -47,6 +47,20 @@ data: {dataset: jsonl, batch_size: 4, vocabulary: 300}
 """  # noqa: E501
 """What the command line needs to train a tiny network on a jsonl data set."""
 
+TRAINER = """
+trainer:
+  accelerator: cpu
+  max_epochs: 2
+  default_root_dir: FOLDER
+  enable_progress_bar: false
+  enable_model_summary: false
+  logger: false
+  callbacks:
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args: {dirpath: FOLDER, save_top_k: 0, save_last: true, enable_version_counter: false}
+"""
+"""A quiet trainer of two epochs, its checkpoint in FOLDER."""
+
 
 def make(
     mixer: str = "latte",

@@ -31,7 +31,7 @@ from vqa.training.tagging import (
 )
 
 LEAST = 6
-"""A tag that may apply beside others is learned where it is known of so many photos."""
+"""A tag that may apply beside others is learned where so many photos show it."""
 
 
 def fit(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import NETWORK, TINY
+from networks import NETWORK, TINY, TRAINER
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import (
@@ -24,19 +24,6 @@ from vqa.__main__ import main
 from vqa.config import Network
 from vqa.model import build
 from vqa.predictor import Predictor
-
-TRAINER = """
-trainer:
-  accelerator: cpu
-  max_epochs: 2
-  default_root_dir: FOLDER
-  enable_progress_bar: false
-  enable_model_summary: false
-  logger: false
-  callbacks:
-    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
-      init_args: {dirpath: FOLDER, save_top_k: 0, save_last: true, enable_version_counter: false}
-"""
 
 
 def chat_tokenizer() -> Any:

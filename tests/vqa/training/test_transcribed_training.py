@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import NETWORK
+from networks import NETWORK, TRAINER
 from printed_pages import PAGE, make, printed
 from tiny_language_models import save_byte_model
 from torchvision.transforms.functional import to_pil_image
@@ -18,18 +18,6 @@ from vqa.__main__ import main
 from vqa.predictor import Predictor
 from vqa.tagger_folder import save_tagger
 
-TRAINER = """
-trainer:
-  accelerator: cpu
-  max_epochs: 2
-  default_root_dir: FOLDER
-  enable_progress_bar: false
-  enable_model_summary: false
-  logger: false
-  callbacks:
-    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
-      init_args: {dirpath: FOLDER, save_top_k: 0, save_last: true, enable_version_counter: false}
-"""
 TAGS = {"groups": {"kind": ["page", "scene"]}, "several": [], "shown": {"page": [], "scene": []}}
 
 
