@@ -83,7 +83,7 @@ class Trial:
         """What no training of latents changes: input, values, window's output, target."""
         layer = self.layer
         q, k, v = layer.project(x)
-        start = SinkWindowState.empty(k, layer.window, layer.sinks)
+        start = SinkWindowState.empty(k, layer.sinks)
         near, _ = layer.attend_window(q, k, v, *self.positions(x), start)
         v = v.repeat_interleave(layer.heads // v.shape[2], 2)
         return x, v, near, layer.softmax(x, *self.positions(x))

@@ -15,7 +15,7 @@ from vqa import (
     plan_command,
     submission_command,
 )
-from vqa.cli import convert, fit_language, fit_tagger, transcribe
+from vqa.cli import convert, fit_language, fit_tagger, prune_vocabulary, transcribe
 
 app = typer.Typer(
     help="Visual question answering on images of any size, with latent attention.",
@@ -71,6 +71,7 @@ for command in (
     commands.generate,
     commands.export,
     convert.convert,
+    prune_vocabulary.prune_vocabulary,
     transcribe.transcribe,
     fit_tagger.fit_tagger,
 ):

@@ -11,6 +11,7 @@ from vqa import tokenizer as tokenizers
 from vqa.checkpoint import save_quantized
 from vqa.config import Network
 from vqa.model import LatteVQA, build
+from vqa.quantization import weight_bits
 from vqa.tagger_folder import tagger_groups, tagger_weights
 
 CARD = """---
@@ -41,8 +42,8 @@ def export(
     tokenizer files.
 
     `dtype`: float32, bfloat16 or float16, of the weights; `tagger`: folder of `vqa fit-tagger`
-    whose tags stand in the text of photos (data.tags of the training); `bits`: 4 or 8, of the
-    decoder's weights in place of `dtype`, all others then having 8. Raises ValueError, in one
+    whose tags stand in the text of photos (data.tags of the training); `bits`: 4 to 8, of the
+    decoder's weights in place of `dtype` (vqa/quantization.py). Raises ValueError, in one
     sentence, for a file that is no such checkpoint.
     """
     path = Path(checkpoint)
@@ -72,7 +73,7 @@ def export(
     if bits is None:
         model.to(getattr(torch, dtype)).save_pretrained(str(folder))
     else:
-        save_quantized(model, Path(folder), {"decoder.": bits, "": 8})
+        save_quantized(model, Path(folder), weight_bits(bits))
     tokenizer.save_pretrained(str(folder))
     card = CARD.format(name=Path(folder).name, network=json.dumps(model.config.network, indent=1))
     (Path(folder) / "README.md").write_text(card, encoding="utf-8")

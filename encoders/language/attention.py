@@ -26,7 +26,7 @@ SHUT = 16.0
 
 
 class MacchiatoState(NamedTuple):
-    """State of one layer, of constant size: latents u `[B, H, Lh, Dh]`, z `[B, H, Lh]` in fp32, and
+    """State of one layer, of bounded size: latents u `[B, H, Lh, Dh]`, z `[B, H, Lh]` in fp32, and
     sinks and window (encoders/local_attention/sink_window.py)."""
 
     u: Tensor
@@ -146,7 +146,7 @@ class MacchiatoAttention(nn.Module):
         q, k, v = self.project(x)
         if state is None:
             start = State.empty(len(x), self.heads, self.latents, self.head_dim, device=x.device)
-            state = MacchiatoState(*start, *SinkWindowState.empty(k, self.window, self.sinks))
+            state = MacchiatoState(*start, *SinkWindowState.empty(k, self.sinks))
         real = None if packing is None else packing.mask
         near, local = self.attend_window(q, k, v, cos, sin, SinkWindowState(*state[2:]), real)
         query, key = self.latent_logits(x)
@@ -183,7 +183,7 @@ class MacchiatoAttention(nn.Module):
         q_sink = rotate(q, *self.rotary[0](q, far))
         k_sink = rotate(k[:, : self.sinks], *self.rotary[0](k, count[:, : self.sinks]))
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        return sink_window(q, q_sink, k, k_sink, v, state, real, self.scaling)
+        return sink_window(q, q_sink, k, k_sink, v, state, self.window, real, self.scaling)
 
     def join(self, x: Tensor, query: Tensor, near: Tensor, far: Tensor) -> Tensor:
         """One softmax over gate and latents, of which the latents' part is Latte's own."""

@@ -12,7 +12,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, Dynam
 
 
 class RecurrentStateLayer(CacheLayerMixin):
-    """One layer's state, a NamedTuple of tensors with the batch first, of constant size."""
+    """One layer's state, a NamedTuple of tensors with the batch first, of bounded size."""
 
     supports_early_init = False
 

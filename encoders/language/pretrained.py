@@ -121,7 +121,7 @@ class PretrainedDecoder(nn.Module):
                 total = total.merge(part)
             heads = attention.k_proj.out_features // attention.head_dim
             like = memory.new_empty(len(memory), 0, heads, attention.head_dim)
-            empty = SinkWindowState.empty(like, attention.window, attention.sinks)
+            empty = SinkWindowState.empty(like, attention.sinks)
             return MacchiatoState(*total, *empty)
 
     def scan(

@@ -6,6 +6,7 @@ Grouped-query attention throughout: q `[B, T, H, Dh]`, keys and values `[B, T, H
 on the right; `encoders.packing` brings any batch into that form.
 """
 
+from math import e, log2
 from typing import NamedTuple
 
 import torch
@@ -22,11 +23,12 @@ SCORES = 1 << 23
 
 
 class SinkWindowState(NamedTuple):
-    """Keys and values that later tokens can attend to, of constant size.
+    """Keys and values that later tokens can attend to, of bounded size.
 
-    Sinks `[B, S, Hkv, Dh]`, rotated for `q_sink`; the last window - 1 tokens
-    `[B, window - 1, Hkv, Dh]`, youngest on the right, valid where `filled` `[B, window - 1]` (sinks
-    are not); `length` int64 `[B]`, the number of real tokens so far.
+    Sinks `[B, S, Hkv, Dh]`, rotated for `q_sink`; the last tokens `[B, W, Hkv, Dh]`, all while
+    there are fewer than window - 1 and window - 1 of them from then on, youngest on the right,
+    valid where `filled` `[B, W]` (sinks are not); `length` int64 `[B]`, the number of real tokens
+    so far.
     """
 
     sink_keys: Tensor
@@ -37,12 +39,12 @@ class SinkWindowState(NamedTuple):
     length: Tensor
 
     @classmethod
-    def empty(cls, k: Tensor, window: int, sinks: int) -> "SinkWindowState":
+    def empty(cls, k: Tensor, sinks: int) -> "SinkWindowState":
         """The state before the first token, for keys like k `[B, T, Hkv, Dh]`."""
         batch, _, heads, width = k.shape
         first = k.new_zeros(batch, sinks, heads, width)
-        last = k.new_zeros(batch, window - 1, heads, width)
-        filled = torch.zeros(batch, window - 1, dtype=torch.bool, device=k.device)
+        last = k.new_zeros(batch, 0, heads, width)
+        filled = torch.zeros(batch, 0, dtype=torch.bool, device=k.device)
         count = torch.zeros(batch, dtype=torch.long, device=k.device)
         return cls(first, first, last, last, filled, count)
 
@@ -54,10 +56,11 @@ def sink_window(
     k_sink: Tensor,
     v: Tensor,
     state: SinkWindowState,
+    window: int,
     real: Tensor | None = None,
     scale: float | None = None,
 ) -> tuple[Tensor, SinkWindowState]:
-    """Attend from each token to its window and to the sinks; continue from `state`.
+    """Attend from each token to the last `window` and to the sinks; continue from `state`.
 
     `q_sink` are the queries for the sinks and `k_sink` the keys of the call's first tokens as
     sinks: rotary positions of their own keep the distance within what the model was trained on.
@@ -74,7 +77,8 @@ def sink_window(
     if real is not None and bool((real[:, 1:] & ~real[:, :-1]).any()):
         raise ValueError("padding must stand on the right of all real tokens")
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    q, q_sink = q * scale, q_sink * scale  # far fewer numbers than the scores
+    # Far fewer numbers than the scores, which are of base 2: see `_attend`.
+    q, q_sink = q * (scale * log2(e)), q_sink * (scale * log2(e))
     index = state.length.unsqueeze(1) + torch.arange(k.shape[1], device=k.device)
     added = torch.full_like(state.length, k.shape[1]) if real is None else real.sum(1)
     sink_keys, sink_values = _update_sinks(state, k_sink, v, added)
@@ -85,8 +89,8 @@ def sink_window(
     # [B, Hkv, T, G, S]
     sink_scores = sink_scores.unflatten(2, (k.shape[1], -1)).float()
     sink_scores = sink_scores.masked_fill(after[:, None, :, None], _lowest(sink_scores))
-    y = _attend(q, k, v, sink_scores, sink_values, state, near)
-    keys, values, filled = _shift(state, k, v, near, None if real is None else added)
+    y = _attend(q, k, v, sink_scores, sink_values, state, near, window)
+    keys, values, filled = _shift(state, k, v, near, window, None if real is None else added)
     return y, SinkWindowState(sink_keys, sink_values, keys, values, filled, state.length + added)
 
 
@@ -114,17 +118,19 @@ def _update_sinks(
 
 
 def _shift(
-    state: SinkWindowState, k: Tensor, v: Tensor, near: Tensor, added: Tensor | None
+    state: SinkWindowState, k: Tensor, v: Tensor, near: Tensor, window: int, added: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The last window - 1 of the old tokens and these, of which `added` `[B]` are real."""
-    width, length = state.keys.shape[1], k.shape[1]
     keys, values, filled = (
         torch.cat([old, new], 1) for old, new in zip(state[2:5], (k, v, near), strict=True)
     )
+    before, width = state.keys.shape[1], min(window - 1, keys.shape[1])
     if added is None:
-        return keys[:, length:], values[:, length:], filled[:, length:]
-    place = torch.arange(width, device=k.device) + added.unsqueeze(1)
-    return rows(keys, place), rows(values, place), filled.gather(1, place)
+        start = keys.shape[1] - width
+        return keys[:, start:], values[:, start:], filled[:, start:]
+    place = torch.arange(before - width, before, device=k.device) + added.unsqueeze(1)
+    exists, place = place >= 0, place.clamp(min=0)
+    return rows(keys, place), rows(values, place), filled.gather(1, place) & exists
 
 
 def _attend(
@@ -135,12 +141,15 @@ def _attend(
     sink_values: Tensor,
     state: SinkWindowState,
     near: Tensor,
+    window: int,
 ) -> Tensor:
     """Blocks of queries over the keys of their windows and the sinks."""
     length, size = q.shape[1], min(BLOCK, q.shape[1])
     before = state.keys.shape[1]
-    halo = before if length == size else -(-before // size) * size
     blocks = -(-length // size)
+    halo = before  # of one block; of several whole ones, but no more than stand before the last
+    if blocks > 1:
+        halo = min(-(-(window - 1) // size), -(-before // size) + blocks - 1) * size
     fill = blocks * size - length
     keys, values = (
         _windows(state.keys, k, halo, size, fill),
@@ -151,7 +160,7 @@ def _attend(
     sink_scores = _pad(sink_scores.transpose(1, 2), fill).unflatten(1, (blocks, size))
     distance = torch.arange(size, device=k.device).unsqueeze(1) + halo
     distance = distance - torch.arange(halo + size, device=k.device)
-    inside = (distance >= 0) & (distance <= before)
+    inside = (distance >= 0) & (distance < window)
 
     def attend(part: slice) -> Tensor:
         # [B, n, Hkv, C * G, Dh] @ [B, n, Hkv, Dh, K]
@@ -165,8 +174,9 @@ def _attend(
         highest = scores.detach().amax(-1, keepdim=True)
         if sink.shape[-1]:
             highest = torch.maximum(highest, sink.detach().amax(-1, keepdim=True))
-        scores.sub_(highest).exp_()
-        sink = (sink - highest).exp()
+        # Not exp: on a CPU it takes ten times as long where it gives 0.
+        scores.sub_(highest).exp2_()
+        sink = (sink - highest).exp2()
         total = scores.sum(-1, keepdim=True) + sink.sum(-1, keepdim=True)
         y = scores.to(v.dtype).flatten(3, 4) @ values[:, part].transpose(2, 3)
         y = y + sink.to(v.dtype).flatten(3, 4) @ sink_values.transpose(1, 2).unsqueeze(1)
