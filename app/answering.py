@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app import evidence
-from app.choice import Choice, verdict
+from app.choice import Choice
 from app.upload import at_page, failure, path_of, told
 from vqa.opening import Reading
 from vqa.predictor import Answer
@@ -41,7 +41,7 @@ def answering(choice: Choice, reading: Reading) -> Callable[..., Iterator[Shown]
                     found = part
                 else:
                     yield part, None, "Writing the answer ...", None
-        shown = verdict(found), probabilities(found), details(found)
+        shown = found.verdict, probabilities(found), details(found)
         yield *shown, None
         if found.evidence is not None:
             # The image is decoded once more for it: the answer does not wait.

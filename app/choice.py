@@ -6,7 +6,7 @@ from typing import Any
 
 from app.upload import failure
 from vqa import models
-from vqa.predictor import Answer, Predictor
+from vqa.predictor import Predictor
 
 
 class Choice:
@@ -38,11 +38,3 @@ def note(name: str) -> str:
         f"**{card.name}** was trained for {card.trained_for}. It cannot {card.cannot}. "
         f"Measured: {card.score}."
     )
-
-
-def verdict(answer: Answer) -> str:
-    """The answer's text, or that there is none worth more than a guess."""
-    card = models.card(answer.model)
-    if card is None or answer.score >= card.unsure_below:
-        return answer.answer
-    return f"I cannot tell (a guess: {answer.answer or 'no words'})"

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from general_tags import read_rows, tags_of_photos
+from general_tags import examples_of_shapes, read_rows, tags_of_photos, tags_of_shape
 
 from vqa.data.derived import Derived, of_page, of_photo
 from vqa.data.transcripts import TranscriptStore, bundled_ocr
@@ -30,6 +30,8 @@ QUESTIONS = 6
 """Questions about a photo, at most."""
 ASKED_AS_PAGES = 0.35
 """Share of photos asked what only a page answers."""
+SHAPES = {"train": 500, "val": 60}
+"""Images of easy-VQA."""
 PAGES = 60
 """Pages and receipts that a tagger learns to tell from photos, each."""
 Row = dict[str, Any]
@@ -45,6 +47,7 @@ def main() -> None:
     for split in ("train", "val"):
         _write(flags.out / "receipts" / f"{split}.jsonl", receipts(flags.data, split, store))
         _write(flags.out / "photos" / f"{split}.jsonl", photos(flags.data, split))
+        _write(flags.out / "shapes" / f"{split}.jsonl", shapes(split))
         _write(flags.out / "tags" / f"{split}.jsonl", tags(flags.data, flags.out, split))
     _link(flags.data / "sroie_vqa" / "images", flags.out / "receipts" / "images")
     for pack in PHOTOS:
@@ -86,10 +89,27 @@ def photos(data: Path, split: str) -> Iterable[Row]:
                 yield _derived(of_photo(draw), image, split, 0)
 
 
+def shapes(split: str) -> Iterable[Row]:
+    """Questions about coloured shapes, those about the same image together."""
+    draw = random.Random(split)
+    for image, examples in examples_of_shapes(split, SHAPES[split]).items():
+        for example in draw.sample(examples, min(QUESTIONS, len(examples))):
+            yield {
+                "question_id": f"shapes-{split}-{example.question_id}",
+                "image": image,
+                "question": example.question,
+                "answers": list(example.answers),
+                "split": split,
+                "meta": {"kind": "shape"},
+            }
+
+
 def tags(data: Path, out: Path, split: str) -> Iterable[Row]:
     """What is known of photos, and that some pages are pages."""
     for image, known in tags_of_photos(data, split).items():
         yield {"image": str(image), "tags": known}
+    for image, examples in examples_of_shapes(split, SHAPES[split]).items():
+        yield {"image": image, "tags": tags_of_shape(examples)}
     images = {row["image"]: None for row in read_rows(data / "sroie_vqa" / f"{split}.jsonl")}
     pages = [data / "sroie_vqa" / image for image in [*images][:PAGES]]
     pages += sorted((out / "pages" / "images" / split).glob("*"))[:PAGES]

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vqa import datasets
+from vqa.datasets import Example
+
 CAPTION_GROUPS = ("place", "sport", "activity", "who", "animal", "holding", "side", "colour")
 """Kinds of questions of photo_captions whose answers are tags of a group of that name."""
 GROCERY = ("variety", "brand", "flavour", "colour")
 """What is told of a kind of grocery besides its name."""
+SHAPES = ("circle", "rectangle", "triangle")
 SHOWN = {
     "scene": ["sees", "place", "sport", "activity", "who", "animal", "people", "side", "colour",
               "holding"],
     "object": ["thing", "category"],
     "grocery": ["grocery"],
+    "shape": ["shape", "shape colour"],
     "page": [],
 }  # fmt: skip
 """What `vqa fit-tagger --shown` was given for configs/general.yaml."""
@@ -47,6 +52,26 @@ def tags_of_photos(data: Path, split: str) -> dict[Path, dict[str, Any]]:
         path = (data / "photo_grocery" / row["image"]).absolute()
         found[path] = {"kind": "grocery", "grocery": names[row["meta"]["fine"]]}
     return {path: found[path] for path in sorted(found)}
+
+
+def examples_of_shapes(split: str, count: int) -> dict[str, list[Example]]:
+    """Questions of easy-VQA about the first `count` images of which shape and colour are told."""
+    found: defaultdict[str, list[Example]] = defaultdict(list)
+    data = datasets.create("easy_vqa", None, split)
+    for index in range(len(data)):
+        found[data[index].image].append(data[index])
+    told = [image for image, examples in found.items() if len(tags_of_shape(examples)) == 3]
+    return {image: found[image] for image in told[:count]}
+
+
+def tags_of_shape(examples: list[Example]) -> dict[str, str]:
+    """The tags of an image of easy-VQA, as far as its questions tell them."""
+    tags = {"kind": "shape"}
+    for example in examples:
+        answer = example.answers[0]
+        if answer not in ("yes", "no"):
+            tags["shape" if answer in SHAPES else "shape colour"] = answer
+    return tags
 
 
 def _caption(meta: dict[str, Any], question: str, answer: str) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import gradio as gr
 import pytest
 
 from app import choice
-from app.choice import Choice, note, verdict
+from app.choice import Choice, note
 from vqa import checkpoint, models
 from vqa.__main__ import main
+from vqa.data.derived import NOT_THERE
 from vqa.predictor import Answer, Predictor
 
 ANSWER = Answer("9.00", 0.4, (), 10, 10, 1.0, 5, 0.1, models.DEFAULT)
@@ -22,7 +23,7 @@ def test_every_bundled_model_has_a_card_and_is_small() -> None:
     for name in found:
         card, folder = models.card(name), models.folder(name)
         assert card is not None and folder is not None
-        assert card.trained_for and card.cannot and card.score and 0 <= card.unsure_below < 1
+        assert card.trained_for and card.cannot and card.score
         assert card.size == (folder / "model.safetensors").stat().st_size <= 25e6
         assert checkpoint.find(name) == folder
 
@@ -69,15 +70,13 @@ def test_visitors_choose_by_name_and_models_load_once(
         chosen.get("other")
 
 
-def test_what_is_no_better_than_a_guess_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    card = models.card(models.DEFAULT)
-    assert card is not None
-    monkeypatch.setattr(models, "card", lambda name: replace(card, unsure_below=0.5))
-    assert verdict(ANSWER) == "I cannot tell (a guess: 9.00)"
-    assert verdict(replace(ANSWER, score=0.5)) == "9.00"
-    assert verdict(replace(ANSWER, answer="")) == "I cannot tell (a guess: no words)"
-    monkeypatch.setattr(models, "card", lambda name: None)
-    assert verdict(ANSWER) == "9.00" and note("anything") == ""
+def test_an_answer_no_better_than_a_guess_says_so() -> None:
+    assert ANSWER.verdict == "9.00"
+    unsure = replace(ANSWER, abstains=True)
+    assert unsure.verdict == "I cannot tell (a guess: 9.00)"
+    assert replace(unsure, answer="").verdict == "I cannot tell (a guess: no words)"
+    assert replace(unsure, answer=NOT_THERE).verdict == "I cannot tell: not on the image"
+    assert note("anything") == ""
 
 
 def test_the_note_says_what_it_cannot() -> None:

@@ -15,7 +15,7 @@ from vqa import (
     plan_command,
     submission_command,
 )
-from vqa.cli import convert, fit_language, fit_tagger, prune_vocabulary, transcribe
+from vqa.cli import calibrate, convert, fit_language, fit_tagger, prune_vocabulary, transcribe
 
 app = typer.Typer(
     help="Visual question answering on images of any size, with latent attention.",
@@ -70,6 +70,7 @@ for command in (
     data_command.data,
     commands.generate,
     commands.export,
+    calibrate.calibrate,
     convert.convert,
     prune_vocabulary.prune_vocabulary,
     transcribe.transcribe,

@@ -141,7 +141,7 @@ def _where(evidence: "Evidence") -> str:
 def _text(answer: "Answer") -> str:
     others = ", ".join(f"{other.answer} {other.score:.1%}" for other in answer.top_k[1:])
     lines = [
-        f"{answer.answer}  ({answer.score:.1%})",
+        f"{answer.verdict}  ({answer.score:.1%})",
         *([f"otherwise: {others}"] if others else []),
         *([_where(answer.evidence)] if answer.evidence else []),
         f"read {answer.width} x {answer.height} pixels {answer.read_at} as "

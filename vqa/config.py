@@ -170,6 +170,8 @@ class LatteVQAConfig(PreTrainedConfig):
     `confidence_temperature`: what logits are divided by where an answer's probability is told
     (Guo et al. 2017), as benchmarks/temperature.py finds it. What is written greedily does not
     change; of beams, which are told by their probability, another may come first.
+    `abstain_below`: the probability of an answer below which it is no better than a guess, as
+    `vqa calibrate` finds it.
     """
 
     model_type = "latte_vqa"
@@ -182,11 +184,13 @@ class LatteVQAConfig(PreTrainedConfig):
         eos_token_id: int = 2,
         pad_token_id: int = 0,
         confidence_temperature: float = 1.0,
+        abstain_below: float = 0.0,
         **kwargs: Any,
     ) -> None:
         self.network = asdict(network) if isinstance(network, Network) else (network or {})
         self.vocab_size = vocab_size
         self.confidence_temperature = confidence_temperature
+        self.abstain_below = abstain_below
         kwargs["is_encoder_decoder"] = False  # to generate(), the memory is a cache like any other
         super().__init__(
             bos_token_id=bos_token_id,

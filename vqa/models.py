@@ -17,8 +17,8 @@ DEMO = "documents"
 class Card:
     """What a model is for, in the words of its README.md.
 
-    `trained_for` and `cannot` are a sentence each, `score` a short line; an answer less probable
-    than `unsure_below` is worth no more than a guess. `size` in bytes, of the weights.
+    `trained_for` and `cannot` are a sentence each, `score` a short line. `size` in bytes, of the
+    weights.
     """
 
     name: str
@@ -26,7 +26,6 @@ class Card:
     trained_for: str
     cannot: str
     score: str
-    unsure_below: float
 
 
 def names() -> list[str]:
@@ -52,7 +51,6 @@ def card(name: str | Path) -> Card | None:
             trained_for=str(words["trained_for"]),
             cannot=str(words["cannot"]),
             score=str(words["score"]),
-            unsure_below=float(words.get("unsure_below", 0.0)),
         )
     except (OSError, KeyError, ValueError):
         return None

@@ -24,6 +24,7 @@ from vqa import (
 from vqa import tokenizer as tokenizers
 from vqa.batch import Batch, collate, transcript_tokens
 from vqa.cache import StateCache
+from vqa.data.derived import NOT_THERE
 from vqa.encoded import Encoded, Source
 from vqa.encodings import Encodings
 from vqa.evidence import Evidence, locate
@@ -49,6 +50,8 @@ class Answer:
     of image patches and question; `seconds`: for this answer alone, or its share of a batch;
     `patch_scale`: the share of the sides that were read at which its patches were, less than 1 of
     large images where a network reads print at full size and the picture in small;
+    `abstains`: whether the model cannot tell: its best answer is no better than a guess, or that
+    the image does not show it;
     `evidence`: where in the image it was read, if asked for.
     """
 
@@ -62,7 +65,17 @@ class Answer:
     seconds: float
     model: str
     patch_scale: float = 1.0
+    abstains: bool = False
     evidence: Evidence | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The answer, or that there is none worth more than a guess."""
+        if not self.abstains:
+            return self.answer
+        if self.answer == NOT_THERE:
+            return f"I cannot tell: {NOT_THERE}"
+        return f"I cannot tell (a guess: {self.answer or 'no words'})"
 
     @property
     def read_at(self) -> str:
@@ -374,6 +387,8 @@ class Predictor:
             seconds=seconds,
             model=self.name,
             patch_scale=source.patch_scale,
+            abstains=found[0].score < self.model.config.abstain_below
+            or found[0].answer == NOT_THERE,
         )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.optimize import isotonic_regression
+from scipy.stats import rankdata
 
 BINS = 15
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -50,3 +52,32 @@ def _levelled(p: np.ndarray, s: np.ndarray) -> np.ndarray:
     _, group = np.unique(p, return_inverse=True)
     mean: np.ndarray = (np.bincount(group, s) / np.bincount(group))[group]
     return mean
+
+
+def abstention_threshold(
+    probabilities: Sequence[float], scores: Sequence[float], chance: float = 0.5
+) -> float:
+    """The least probability from which on answers are right with `chance` or more.
+
+    By isotonic regression of the scores (Zadrozny and Elkan 2002), so that a lucky answer among
+    improbable ones does not decide. 1 if no answers are.
+    """
+    p, s = np.asarray(probabilities, np.float64), np.asarray(scores, np.float64)
+    order = np.argsort(p, kind="stable")
+    p, s = p[order], _levelled(p[order], s[order])
+    fitted = isotonic_regression(s).x
+    above = fitted >= chance
+    return float(p[np.argmax(above)]) if above.any() else 1.0
+
+
+def auroc(probabilities: Sequence[float], scores: Sequence[float]) -> float:
+    """The chance that a right answer is more probable than a wrong one, ties counting half.
+
+    An answer of score s counts as s right and 1 - s wrong ones. NaN if all are right or all wrong.
+    """
+    s = np.asarray(scores, np.float64)
+    ranks = rankdata(np.asarray(probabilities, np.float64), "dense") - 1
+    right, wrong = np.bincount(ranks, s), np.bincount(ranks, 1 - s)
+    below = np.cumsum(wrong) - wrong
+    pairs = right.sum() * wrong.sum()
+    return float((right * (below + wrong / 2)).sum() / pairs) if pairs else float("nan")
