@@ -50,6 +50,7 @@ class Answer:
     of image patches and question; `seconds`: for this answer alone, or its share of a batch;
     `patch_scale`: the share of the sides that were read at which its patches were, less than 1 of
     large images where a network reads print at full size and the picture in small;
+    `rotation`: degrees by which a page was turned to the left for its print to be read;
     `abstains`: whether the model cannot tell: its best answer is no better than a guess, or that
     the image does not show it;
     `evidence`: where in the image it was read, if asked for.
@@ -65,6 +66,7 @@ class Answer:
     seconds: float
     model: str
     patch_scale: float = 1.0
+    rotation: float = 0.0
     abstains: bool = False
     evidence: Evidence | None = None
 
@@ -83,6 +85,9 @@ class Answer:
         told = "at full size" if self.scale == 1 else f"at {100 * self.scale:.3g} % scale"
         if self.patch_scale < 1:
             told += f", what is no print at {100 * self.scale * self.patch_scale:.3g} %"
+        if self.rotation:
+            side = "left" if self.rotation > 0 else "right"
+            told += f", turned {abs(self.rotation):.0f} degrees to the {side},"
         return told
 
     def to_dict(self) -> dict[str, Any]:
@@ -362,6 +367,7 @@ class Predictor:
     def _encode_anew(self, picture: Picture, source: Source) -> Encoded:
         if self.chat:
             memory, (transcript,) = self._transcribed([picture])
+            source = replace(source, rotation=transcript.rotation)
             return Encoded(memory, source, self.weights, tuple(transcript.words))
         seen = self.model.encode([picture])
         return Encoded(seen, counted(source, seen), self.weights)
@@ -387,6 +393,7 @@ class Predictor:
             seconds=seconds,
             model=self.name,
             patch_scale=source.patch_scale,
+            rotation=source.rotation,
             abstains=found[0].score < self.model.config.abstain_below
             or found[0].answer == NOT_THERE,
         )

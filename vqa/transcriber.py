@@ -14,10 +14,12 @@ from vqa.model import LatteVQA
 
 
 class Transcript(NamedTuple):
-    """The `text` of an image and the printed `words` in it, with their boxes."""
+    """The `text` of an image, the printed `words` in it with their boxes, and by how many degrees
+    the page was turned to the left to be read."""
 
     text: str
     words: list[Word]
+    rotation: float
 
 
 class Transcriber:
@@ -36,8 +38,8 @@ class Transcriber:
         tags = self._tags(features)
         found = []
         for image, shown in zip(images, tags, strict=True):
-            words = transcribe(self.ocr, image)
-            found.append(Transcript(image_text(page_text(words), shown), words))
+            words, rotation = transcribe(self.ocr, image)
+            found.append(Transcript(image_text(page_text(words), shown), words, rotation))
         return found
 
     def _tags(self, features: ImageTokens) -> list[str]:

@@ -16,7 +16,7 @@ from vqa.datasets import DataError
 from vqa.fingerprint import of_image, of_weights
 from vqa.model import LatteVQA
 
-FORMAT = 1
+FORMAT = 2
 """Of the files; another way to find, read or order words has another number."""
 
 
@@ -51,7 +51,7 @@ class TranscriptStore:
             words = None if file is None else _load(file)
             if words is None:
                 with torch.inference_mode():
-                    words = transcribe(self.encoder, picture)
+                    words = transcribe(self.encoder, picture).words
                 if file is not None:
                     self._save(file, words)
         return words

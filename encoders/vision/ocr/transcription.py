@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from encoders.pixels import Pixels
 from encoders.vision.glyphs import Encoder, Letters
 from encoders.vision.line_reader import LETTERS
-from encoders.vision.page_view import View, look
+from encoders.vision.ocr.orientation import read_upright
+from encoders.vision.page_view import View
 from encoders.vision.text_lines import Line, group_rows
 
 HALF_LETTER = 0.3
@@ -39,17 +40,30 @@ def word_of(row: Sequence[Any]) -> Word:
     return Word(str(text), (x0, y0, x1, y1), float(confidence), int(line), int(in_row))
 
 
-def transcribe(encoder: Encoder, image: Pixels) -> list[Word]:
-    """Words of `image`, uint8 RGB `[3, H, W]`, in reading order; none of an image without print."""
-    view = encoder.view(image)
-    lines = encoder.lines(look(image, view).to(encoder.project.weight))
+class Transcription(NamedTuple):
+    """Printed words in reading order, and by how many degrees the page was turned to be read."""
+
+    words: list[Word]
+    rotation: float
+
+
+def transcribe(encoder: Encoder, image: Pixels) -> Transcription:
+    """Words of `image`, uint8 RGB `[3, H, W]`, in reading order; none of an image without print.
+
+    A page that lies on its side, on its head or askew is righted first.
+    """
+    lines, view, rotation = read_upright(encoder, image)
     rows = group_rows([letters.line for letters in lines])
     row_of = {line: number for number, row in enumerate(rows) for line in row}
-    return [
+    words = [
         word
         for number, letters in enumerate(lines)
         for word in _words_of(letters, view, number, row_of[letters.line])
     ]
+    if rotation is None:
+        return Transcription(words, 0.0)
+    words = [word._replace(box=rotation.box_in_image(word.box)) for word in words]
+    return Transcription(words, math.degrees(rotation.angle))
 
 
 def page_text(words: Sequence[Word]) -> str:

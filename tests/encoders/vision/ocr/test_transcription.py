@@ -29,7 +29,7 @@ def expected_boxes(line: Print) -> list[tuple[float, float, float, float]]:
 
 @torch.no_grad()
 def test_transcribe_returns_words_of_a_page_in_reading_order() -> None:
-    words = transcribe(make(), printed(260, 500, *PAGE))
+    words = transcribe(make(), printed(260, 500, *PAGE)).words
     assert page_text(words) == "ABBA AB  BAB B\nBB AAA\nA"
     assert [(word.text, word.line, word.row) for word in words][:5] == [
         ("ABBA", 0, 0),
@@ -51,7 +51,7 @@ def test_word_boxes_are_in_pixels_of_the_image(view: tuple[float, int, int]) -> 
         return View(scale, top, left, 256, 512)
 
     encoder.view = part  # type: ignore[method-assign]
-    words = transcribe(encoder, printed(320, 640, line))
+    words = transcribe(encoder, printed(320, 640, line)).words
     assert [word.text for word in words] == ["ABBA", "AB", "B"]
     for word, box in zip(words, expected_boxes(line), strict=True):
         away = [abs(a - b) for a, b in zip(word.box, box, strict=True)]
@@ -62,7 +62,7 @@ def test_word_boxes_are_in_pixels_of_the_image(view: tuple[float, int, int]) -> 
 
 @torch.no_grad()
 def test_box_of_an_upright_word_is_upright() -> None:
-    (word,) = transcribe(make(), printed(300, 200, Print(90, 260, "ABBA", 20, -math.pi / 2)))
+    (word,) = transcribe(make(), printed(300, 200, Print(90, 260, "ABBA", 20, -math.pi / 2))).words
     x0, y0, x1, y1 = word.box
     assert word.text == "ABBA" and y1 - y0 > 2 * (x1 - x0)
     assert abs((x0 + x1) / 2 - 90) < 6 and abs((y0 + y1) / 2 - 200) < 12
@@ -70,7 +70,7 @@ def test_box_of_an_upright_word_is_upright() -> None:
 
 @torch.no_grad()
 def test_transcribe_gives_no_words_without_print() -> None:
-    assert transcribe(make(), torch.full((3, 64, 64), 255, dtype=torch.uint8)) == []
+    assert transcribe(make(), torch.full((3, 64, 64), 255, dtype=torch.uint8)).words == []
     assert page_text([]) == ""
 
 
@@ -91,7 +91,7 @@ def test_transcribe_reads_a_receipt_with_bundled_weights() -> None:
 
     model = LatteVQA.from_pretrained(Path(__file__).parents[4] / "vqa" / "bundled" / "documents")
     image = pil_to_tensor(Image.open(EXAMPLES / "receipt.png").convert("RGB"))
-    words = transcribe(model.vision.float(), image)
+    words = transcribe(model.vision.float(), image).words
     rows = page_text(words).splitlines()
     assert "Staff:  Amin Star" in rows and "TEL:014-037 6093" in rows
     assert any(row.split()[-1] == "RM122.85" for row in rows if row.startswith("Bill Total"))
