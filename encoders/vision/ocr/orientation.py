@@ -1,7 +1,8 @@
-"""Pages that were scanned turned or askew: find the rotation that rights them, and read them so.
+"""Pages that were scanned turned, askew or as a negative: right them, and read them so.
 
 Most lines tell their direction, up to which end is the top; the recogniser tells that: it is sure
-of letters that stand upright. A page that is read surely as it is costs nothing more.
+of letters that stand upright. Of a dark page its negative is read besides. A light page that is
+read surely as it is costs nothing more.
 """
 
 import math
@@ -20,8 +21,12 @@ MIN_SKEW = math.radians(3)
 SURE = 0.9
 """Mean probability of letters from which a page is the right way up (0.97 to 1.00 measured; upside
 down 0.57 to 0.81)."""
+DARK = 100.0
+"""Median shade below which a page may be white on black."""
 MIN_LETTERS = 8
 """Of fewer letters the probability tells nothing."""
+_SMALL = 256
+"""Side in pixels of the picture whose median shade is taken."""
 _PAPER = [255.0, 255.0, 255.0]
 
 
@@ -61,8 +66,39 @@ class UprightPage(NamedTuple):
     rotation: Rotation | None
 
 
+class Negative:
+    """The negative of an image, made of the piece that is asked for."""
+
+    def __init__(self, image: Pixels) -> None:
+        self.image = image
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.image.shape
+
+    def __getitem__(self, piece: tuple[slice, slice, slice], /) -> Tensor:
+        return 255 - self.image[piece]
+
+
 def read_upright(encoder: Encoder, image: Pixels) -> UprightPage:
-    """Read `image`, uint8 RGB `[3, H, W]`, turned so that its lines run to the right."""
+    """Read `image`, uint8 RGB `[3, H, W]`, turned so that its lines run to the right.
+
+    A dark one is read as its negative if more print is read so.
+    """
+    page = _upright(encoder, image)
+    if not _is_dark(image):
+        return page
+    negative = _upright(encoder, Negative(image))
+    return negative if _total(negative.lines) > _total(page.lines) else page
+
+
+def _is_dark(image: Pixels) -> bool:
+    _, height, width = image.shape
+    small = shrink(image, min(_SMALL, height), min(_SMALL, width))
+    return float(small.mean(0).median()) < DARK
+
+
+def _upright(encoder: Encoder, image: Pixels) -> UprightPage:
     page = _read(encoder, image, None)
     angle = reading_angle(page.lines)
     sure = _confidence(page.lines)
@@ -119,7 +155,7 @@ def _rotated(image: Pixels, angle: float, max_pixels: int) -> tuple[Tensor, Rota
     else:
         angle = turns * math.pi / 2
     turned = turned.round().clamp(0, 255).to(torch.uint8)
-    return turned, Rotation(angle, height, width, *turned.shape[1:], scale)
+    return turned, Rotation(_wrapped(angle), height, width, *turned.shape[1:], scale)
 
 
 def _wrapped(angle: float) -> float:
