@@ -13,7 +13,8 @@ from PIL import Image
 from encoders import mixers
 from vqa import datasets
 from vqa.datamodule import VQAData
-from vqa.evaluation import Settings, evaluate
+from vqa.evaluation.run import evaluate
+from vqa.evaluation.settings import Settings
 from vqa.model import LatteVQA
 from vqa.module import VQAModule
 from vqa.predictor import Predictor

@@ -8,8 +8,9 @@ import pytest
 from vqa import datasets
 from vqa.__main__ import main
 from vqa.budget import Budget
-from vqa.evaluation import Settings, evaluate
 from vqa.evaluation.batches import batches
+from vqa.evaluation.run import evaluate
+from vqa.evaluation.settings import Settings
 from vqa.opening import Reading
 from vqa.predictor import Predictor
 from vqa.questions import Sizes

@@ -11,9 +11,10 @@ import torch
 from vqa import datasets
 from vqa.__main__ import main
 from vqa.batch import collate
-from vqa.evaluation import Settings, evaluate
 from vqa.evaluation.baselines import ImageOnly, QuestionOnly, frequent
 from vqa.evaluation.report_page import write_report
+from vqa.evaluation.run import evaluate
+from vqa.evaluation.settings import Settings
 from vqa.predictor import Predictor
 from vqa.search import rank
 

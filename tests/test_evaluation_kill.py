@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from vqa import datasets
-from vqa.evaluation import Settings, evaluate
 from vqa.evaluation.batches import batches
 from vqa.evaluation.identity import identity
 from vqa.evaluation.journal import Journal
+from vqa.evaluation.run import evaluate
+from vqa.evaluation.settings import Settings
 from vqa.predictor import Predictor
 from vqa.questions import Sizes
 
@@ -26,7 +27,8 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 from vqa import datasets
-from vqa.evaluation import Settings, evaluate
+from vqa.evaluation.run import evaluate
+from vqa.evaluation.settings import Settings
 from vqa.predictor import Predictor
 model, root, out, kills, seed = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
 predictor = Predictor.from_pretrained(model, device="cpu")

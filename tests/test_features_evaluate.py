@@ -19,7 +19,8 @@ from vqa import tokenizer as tokenizers
 from vqa.__main__ import main
 from vqa.budget import Budget
 from vqa.config import Network, Vision
-from vqa.evaluation import Settings, evaluate
+from vqa.evaluation.run import evaluate
+from vqa.evaluation.settings import Settings
 from vqa.model import build
 from vqa.predictor import Predictor
 

@@ -65,8 +65,9 @@ def evaluate(
     same command goes on where it was stopped; torchrun shares it among processes. Images that
     would cost more than allowed are read at the largest scale that does not.
     """
-    from vqa.evaluation import Settings, baselines, report_page
-    from vqa.evaluation import evaluate as answer
+    from vqa.evaluation import baselines, report_page
+    from vqa.evaluation.run import evaluate as answer
+    from vqa.evaluation.settings import Settings
     from vqa.opening import Reading
     from vqa.predictor import Predictor
 

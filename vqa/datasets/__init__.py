@@ -9,9 +9,10 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from torch import Tensor
+if TYPE_CHECKING:  # two seconds, which --help need not wait for
+    from torch import Tensor
 
 
 class DataError(ValueError):
@@ -44,7 +45,7 @@ class Example:
     evidence: tuple[Region, ...] = dataclasses.field(default=(), compare=False)
     """Boxes around what the answer is read from, where that is known; of a `Rendered` data set once
     it has drawn the image."""
-    letters: Tensor | None = dataclasses.field(default=None, compare=False, repr=False)
+    letters: "Tensor | None" = dataclasses.field(default=None, compare=False, repr=False)
     """What the image shows in print, where a `Rendered` data set knows: code point, row and column
     in pixels of each letter's middle, int32 `[n, 3]`."""
     transcript: str | None = dataclasses.field(default=None, compare=False, repr=False)
@@ -97,7 +98,7 @@ class Rendered(Protocol):
     Questions whose `Example.image` is the same are about the same picture.
     """
 
-    def render(self, index: int, size: int | None = None) -> tuple[Example, Tensor]:
+    def render(self, index: int, size: int | None = None) -> "tuple[Example, Tensor]":
         """Example `index` on a canvas of `size` pixels a side (default: the data set's own).
 
         The image is uint8 `[3, H, W]`; the same `index` and `size` give the same one.
