@@ -34,7 +34,7 @@ class Vision:
     gain."""
     tile: int = 256
     """Side of a tile in pixels, a multiple of the ViT's patch size."""
-    most: int | None = None
+    max_patches: int | None = None
     """Patches of an image without its overview, at most: of more it is read at a smaller scale, as
     each answer tells. None: all of them."""
     overview: bool = True

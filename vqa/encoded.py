@@ -22,7 +22,7 @@ from vqa.model import Encoding, LatteVQA
 class Source:
     """Which image was read: its size in pixels, the share of its sides at which it was read, and as
     how many tokens. `patch_scale`: the share of these sides at which its patches were read, where
-    the network has most of them (`Vision.most`); print is read at `scale` all the same.
+    the network has `max_patches`; print is read at `scale` all the same.
     `rotation`: degrees by which the page was turned to the left for its print to be read."""
 
     width: int

@@ -418,7 +418,7 @@ def build_vision(words: Vision, dim: int) -> Any:
         words.conv_stem,
         attention=words.attention,
         attention_args=words.attention_args,
-        most=words.most,
+        max_patches=words.max_patches,
     )
 
 

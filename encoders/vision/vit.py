@@ -45,7 +45,7 @@ class Encoder(nn.Module):
     becomes Latte-Macchiato with `attention_args` (radius, latents, gain) and encodes whole images;
     timm resamples an absolute position table to the grid of each.
 
-    `most`: patches of an image without its overview, at most; of more it is read at the largest
+    `max_patches`: patches of an image without its overview, at most; of more it is read at the largest
     scale that has no more.
     """
 
@@ -63,10 +63,10 @@ class Encoder(nn.Module):
         pixels_at_once: int = PIXELS_AT_ONCE,
         attention: str = "softmax",
         attention_args: dict[str, Any] | None = None,
-        most: int | None = None,
+        max_patches: int | None = None,
     ) -> None:
         super().__init__()
-        self.most = most
+        self.max_patches = max_patches
         check_attention(attention, attention_args or {})
         self.whole = attention == "latte"
         self.recipe = {
@@ -168,14 +168,14 @@ class Encoder(nn.Module):
 
     def read_size(self, height: int, width: int) -> tuple[int, int]:
         """The height and width in pixels at which an image of that size is read."""
-        if self.most is None or grid_of(height, width, self.patch).size <= self.most:
+        if self.max_patches is None or grid_of(height, width, self.patch).size <= self.max_patches:
             return height, width
-        scale = self.patch * (self.most / (height * width)) ** 0.5
+        scale = self.patch * (self.max_patches / (height * width)) ** 0.5
         # Patches are counted up: a row and a column less than their share of the pixels.
         rows, columns = (max(1, int(side * scale / self.patch)) for side in (height, width))
         # Of a strip one side is a patch already: all that is too many is the other side's.
-        rows = min(rows, max(1, self.most // columns))
-        columns = min(columns, max(1, self.most // rows))
+        rows = min(rows, max(1, self.max_patches // columns))
+        columns = min(columns, max(1, self.max_patches // rows))
         return rows * self.patch, columns * self.patch
 
     def _within(self, image: Pixels) -> Pixels:

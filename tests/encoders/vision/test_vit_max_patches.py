@@ -1,4 +1,4 @@
-"""A vision encoder with `most` reads large images smaller, and says so."""
+"""A vision encoder with `max_patches` reads large images smaller, and says so."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ VIT = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 16, "init_valu
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
     torch.manual_seed(0)
-    network = replace(TINY, vision=Vision(vit_args=VIT, tile=64, most=40))
+    network = replace(TINY, vision=Vision(vit_args=VIT, tile=64, max_patches=40))
     tokenizer = tokenizers.train(["what?"], 300)
     return Predictor(build(network, tokenizer), tokenizer)
 
