@@ -50,6 +50,8 @@ def main() -> None:
         _write(flags.out / "shapes" / f"{split}.jsonl", shapes(split))
         _write(flags.out / "tags" / f"{split}.jsonl", tags(flags.data, flags.out, split))
     _link(flags.data / "sroie_vqa" / "images", flags.out / "receipts" / "images")
+    data = next(iter(examples_of_shapes("train", 1)))
+    _link(Path(data).parents[2], flags.out / "shapes" / "easy_vqa")
     for pack in PHOTOS:
         _link(flags.data / pack, flags.out / "photos" / pack)
 
@@ -96,7 +98,7 @@ def shapes(split: str) -> Iterable[Row]:
         for example in draw.sample(examples, min(QUESTIONS, len(examples))):
             yield {
                 "question_id": f"shapes-{split}-{example.question_id}",
-                "image": image,
+                "image": str(Path("easy_vqa", *Path(image).parts[-3:])),
                 "question": example.question,
                 "answers": list(example.answers),
                 "split": split,
