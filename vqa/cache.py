@@ -50,6 +50,8 @@ class StateCache(Cache):
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Beam search keeps some beams and drops others."""
+        if beam_idx.equal(torch.arange(len(self.states[0][0]), device=beam_idx.device)):
+            return  # all stay where they are: nothing to copy
         chosen = self.select(beam_idx)
         self.states, self.carried, self.pointer = chosen.states, chosen.carried, chosen.pointer
 
