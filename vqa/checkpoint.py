@@ -94,8 +94,9 @@ def fill(model: "LatteVQA", folder: Path) -> None:
 
     Raises ValueError, in one sentence, for a file that cannot be read and weights that do not fit.
     """
-    weights = dequantize_weights(_tensors(folder))
-    _check(folder, dict(model.state_dict()), weights)
+    own = dict(model.state_dict())
+    weights = dequantize_weights(_tensors(folder), {name: own[name].shape for name in own})
+    _check(folder, own, weights)
     model.load_state_dict(weights)
 
 

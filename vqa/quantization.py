@@ -17,7 +17,8 @@ from torch import Tensor
 GROUP = 32
 """Weights that share a scale; a matrix whose rows are no multiple of it stays in fp16."""
 SMALLEST = 4096
-"""Weights of the smallest matrix that is quantized."""
+"""Weights of the smallest matrix that is quantized; of a convolution's weights those of each output
+are a row."""
 FIELDS = {4: (4,), 5: (4, 1), 6: (4, 2), 8: (4, 4)}
 """How the bits of a weight are split into numbers that fill bytes, the low ones first."""
 CODES, SCALES = ".codes", ".scales"
@@ -104,7 +105,7 @@ def quantize_weights(weights: Mapping[str, Tensor], bits: Mapping[str, int]) -> 
     found = {}
     for name, weight in weights.items():
         if (few := bits_of(name, weight, bits)) is not None:
-            found[name + CODES], found[name + SCALES] = quantize(weight, few)
+            found[name + CODES], found[name + SCALES] = quantize(weight.flatten(1), few)
         else:
             found[name] = weight.half() if weight.is_floating_point() else weight
     return found
@@ -112,15 +113,18 @@ def quantize_weights(weights: Mapping[str, Tensor], bits: Mapping[str, int]) -> 
 
 def bits_of(name: str, weight: Tensor, bits: Mapping[str, int]) -> int | None:
     """How many bits a weight gets of `bits` by the beginning of names, None if it is left whole."""
-    matrix = weight.dim() == 2 and weight.is_floating_point()
-    if not matrix or weight.numel() < SMALLEST or weight.shape[-1] % GROUP:
+    matrix = weight.dim() > 1 and weight.is_floating_point()
+    if not matrix or weight.numel() < SMALLEST or weight[0].numel() % GROUP:
         return None
     return next(n for start, n in bits.items() if name.startswith(start))
 
 
-def dequantize_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`weights` with codes and scales in place of which the weights stand.
+def dequantize_weights(
+    weights: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]
+) -> dict[str, Tensor]:
+    """`weights` with codes and scales in place of which the weights stand, of these `shapes`.
 
+    A weight of another number of elements, or without a shape, is left a matrix.
     Raises ValueError for codes without scales.
     """
     found = {}
@@ -129,7 +133,9 @@ def dequantize_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             whole = name.removesuffix(CODES)
             if whole + SCALES not in weights:
                 raise ValueError(f"the weight {whole} has codes and no scales")
-            found[whole] = dequantize(weight, weights[whole + SCALES])
+            matrix = dequantize(weight, weights[whole + SCALES])
+            shape = shapes.get(whole, matrix.shape)
+            found[whole] = matrix.view(shape) if matrix.numel() == shape.numel() else matrix
         elif not name.endswith(SCALES):
             found[name] = weight
     return found

@@ -66,11 +66,22 @@ def test_a_quantized_weight_is_quantized_to_itself(bits: int) -> None:
     torch.testing.assert_close(dequantize(*quantize(once, bits)), once, rtol=1e-3, atol=0)
 
 
+def test_a_convolution_is_quantized_by_output() -> None:
+    torch.manual_seed(0)
+    weight = {"conv": torch.randn(32, 64, 3, 3), "depthwise": torch.randn(512, 1, 3, 3)}
+    small = quantize_weights(weight, {"": 6})
+    assert small["conv.codes"].shape == (32, 64 * 9 * 6 // 8)
+    assert small["depthwise"].dtype == torch.float16
+    again = dequantize_weights(small, {name: each.shape for name, each in weight.items()})
+    expected = dequantize(*quantize(weight["conv"].flatten(1), 6)).view(32, 64, 3, 3)
+    assert torch.equal(again["conv"], expected)
+
+
 def test_wrong_bits_and_lost_scales_are_refused() -> None:
     with pytest.raises(ValueError, match="4, 5, 6, 8 bits, not 7"):
         quantize(torch.zeros(1, GROUP), 7)
     with pytest.raises(ValueError, match=r"weight a\.b has codes and no scales"):
-        dequantize_weights({"a.b.codes": torch.zeros(1, 1)})
+        dequantize_weights({"a.b.codes": torch.zeros(1, 1)}, {})
 
 
 def test_a_quantized_model_answers_as_its_read_back_weights_do(tmp_path: Path) -> None:
@@ -83,7 +94,9 @@ def test_a_quantized_model_answers_as_its_read_back_weights_do(tmp_path: Path) -
     tokenizer.save_pretrained(tmp_path / "small")
     assert len(list((tmp_path / "small").glob("model*.safetensors"))) > 1
     again = LatteVQA.from_pretrained(tmp_path / "small")
-    codes = dequantize_weights(quantize_weights(model.state_dict(), {"decoder.": 4, "": 8}))
+    shapes = {name: weight.shape for name, weight in model.state_dict().items()}
+    small = quantize_weights(model.state_dict(), {"decoder.": 4, "": 8})
+    codes = dequantize_weights(small, shapes)
     for name, weight in again.state_dict().items():
         assert torch.equal(weight, codes[name].to(weight.dtype)), name
     image = to_pil_image(torch.randint(256, (3, 64, 64), dtype=torch.uint8))
