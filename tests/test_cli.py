@@ -55,6 +55,8 @@ def test_ask_json(tiny: Path, photo: str, capsys: pytest.CaptureFixture[str]) ->
             "seconds",
             "model",
             "patch_scale",
+            "rotation",
+            "abstains",
         )
     }
     assert (told["width"], told["height"], told["model"]) == (100, 70, str(tiny))

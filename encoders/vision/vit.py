@@ -45,8 +45,8 @@ class Encoder(nn.Module):
     becomes Latte-Macchiato with `attention_args` (radius, latents, gain) and encodes whole images;
     timm resamples an absolute position table to the grid of each.
 
-    `max_patches`: patches of an image without its overview, at most; of more it is read at the largest
-    scale that has no more.
+    `max_patches`: patches of an image without its overview, at most; of more it is read at the
+    largest scale that has no more.
     """
 
     mean: Tensor

@@ -59,7 +59,8 @@ class QuantizationAwareTraining(Callback):
     def _matrices(self, module: LightningModule) -> list[tuple[str, Parameter, int]]:
         """The weights of the module's model that are stored in few bits."""
         found = []
-        for name, weight in module.model.named_parameters():
+        network: Any = module.model
+        for name, weight in network.named_parameters():
             bits = bits_of(name, weight, self.bits)
             if bits is not None:
                 found.append((name, weight, bits))

@@ -155,7 +155,8 @@ def _rotated(image: Pixels, angle: float, max_pixels: int) -> tuple[Tensor, Rota
     else:
         angle = turns * math.pi / 2
     turned = turned.round().clamp(0, 255).to(torch.uint8)
-    return turned, Rotation(_wrapped(angle), height, width, *turned.shape[1:], scale)
+    _, tall, wide = turned.shape
+    return turned, Rotation(_wrapped(angle), height, width, tall, wide, scale)
 
 
 def _wrapped(angle: float) -> float:
