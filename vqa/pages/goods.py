@@ -2,7 +2,7 @@
 
 from vqa.pages import asking, names, values
 from vqa.pages.blocks import Block, Line
-from vqa.pages.content import Cell
+from vqa.pages.content import Cell, Span
 from vqa.pages.grid import Grid
 from vqa.pages.till import Part, Till
 
@@ -47,6 +47,9 @@ def listed(till: Till, goods: Goods, form: str, heading: bool, rules: str = "") 
             part.blocks += _item(till, goods, form, place, titles[place], prints[place], tax)
     part.facts += asking.amounts(rng, till.noun, titles, prints, goods.amounts)
     part.facts.append(asking.count("items", till.noun, titles))
+    if goods.count > 1:
+        ends = {"first_item": titles[0], "last_item": titles[-1]}
+        part.facts += [asking.field(k, till.noun, [Span(cell)]) for k, cell in ends.items()]
     return part
 
 

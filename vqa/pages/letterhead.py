@@ -64,14 +64,19 @@ def _contacts(till: Till, part: Part, limit: float, align: str) -> None:
     """Telephone, fax and tax number, each in a line of its own or together."""
     rng = till.rng
     sep = rng.choice((" : ", ": ", ":", " "))
-    tel = till.say(rng.choice(("TEL", "TEL", "TEL NO", "PHONE"))) + sep + names.phone(rng)
+    key = till.say(rng.choice(("TEL", "TEL", "TEL NO", "PHONE")))
+    number = {"phone": names.phone(rng)}
+    tel = key + sep + number["phone"]
     if rng.random() < 0.3 and len(tel) * 2 < till.columns:
         tel += "  " + till.say("FAX") + sep + names.phone(rng)
     gst = rng.choice(("GST ID", "GST REG NO", "GST NO", "GST REG.", "SST NO"))
-    tax = till.say(gst) + sep + names.filled(rng, "009999999999")
-    for text, chance in ((tel, 0.85), (tax, 0.75)):
+    number["gst"] = names.filled(rng, "009999999999")
+    tax = till.say(gst) + sep + number["gst"]
+    for kind, text, chance in (("phone", tel, 0.85), ("gst", tax, 0.75)):
         if rng.random() < chance and part.rows() + 1 <= limit:
-            part.blocks.append(Line(**{align: Cell(text)}))  # type: ignore[arg-type]
+            cell = Cell(text)
+            part.blocks.append(Line(**{align: cell}))  # type: ignore[arg-type]
+            part.facts.append(asking.field(kind, till.noun, [asking.within(cell, number[kind])]))
 
 
 def meta(till: Till, limit: float) -> Part:
@@ -102,6 +107,11 @@ def meta(till: Till, limit: float) -> Part:
     else:
         part.blocks += till.pairs(cells, "left")
     part.facts += [asking.right_of(key, value, till.answers_upper) for key, value in cells]
+    asked = dict.fromkeys(_PEOPLE, "cashier") | dict.fromkeys(_NUMBERS, "document_number")
+    for key, value in cells:
+        kind = asked.get(key.text.upper())
+        if kind is not None:
+            part.facts.append(asking.field(kind, till.noun, list(map(Span, value))))
     if style == "line":
         line = Cell(f"{shown} {hour}" if together else shown)
         other = None if together or rng.random() < 0.3 else Cell(hour)

@@ -48,6 +48,8 @@ _KEYS = {
         "CHANGE", "CHANGE", "CHANGE", "CHANGE DUE", "BALANCE", "CHANGE (RM)",
     ),
 }  # fmt: skip
+_ASKED = ("total", "subtotal", "tax", "rounding", "cash", "change")
+"""Rows that are asked for by what they are; where they say 0.00, the total alone."""
 
 
 def totals(till: Till, amounts: list[int], quantity: int, limit: float) -> Part:
@@ -72,10 +74,10 @@ def totals(till: Till, amounts: list[int], quantity: int, limit: float) -> Part:
         )
     part.blocks += _arranged(till, [name for name, _ in rows], pairs)
     for (name, value), (key, cells) in zip(rows, pairs, strict=True):
-        if name == "total":
+        if name in _ASKED and (value or name == "total"):
             spans = [asking.within(cells[-1], cells[-1].text)]
             bare = till.amount(value)
-            part.facts.append(asking.field("total", till.noun, spans, bare))
+            part.facts.append(asking.field(name, till.noun, spans, bare))
         # Half the rows of bills say 0.00: asked about them all, one would answer it unread.
         if value or rng.random() < 0.1:
             part.facts.append(asking.right_of(key, cells, till.answers_upper))

@@ -19,7 +19,11 @@ SLOT_PATTERNS = {
     "thing": r"(?:an?|any|some|the) [^?]+",
     "who": r"(?:an?|the) [^?]+",
     "group": r"(?:apple|melon|pear|pepper|potato|tomato)",
-    "page": r"(?:receipt|invoice|bill)",
+    "page": r"(?:receipt|invoice|bill|quotation|delivery order|statement|chart|form|table|window"
+    r"|page|list)",
+    "noun": r"(?:bar|point|slice|row|item)",
+    "extreme": r"(?:highest|lowest|largest)",
+    "things": r"(?:[a-z ]+)",
 }
 """What slots can stand for; any other may be any text."""
 ANYTHING = r"[^?]+"

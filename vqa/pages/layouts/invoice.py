@@ -11,6 +11,7 @@ HELD_OUT = ("banner",)
 KINDS = (
     "row", "total", "date", "company", "address", "customer", "price", "which", "largest", "count",
     "sum", "above", "title",
+    "phone", "gst", "subtotal", "tax", "rounding", "cash", "change", "first_item", "last_item",
 )  # fmt: skip
 SMALLEST = 320
 

@@ -11,6 +11,8 @@ HELD_OUT = ("numbered", "tagged")
 KINDS = (
     "row", "total", "date", "time", "company", "address", "price", "which", "largest", "count",
     "sum", "above",
+    "cashier", "document_number", "phone", "gst", "subtotal", "tax", "rounding", "cash", "change",
+    "first_item", "last_item",
 )  # fmt: skip
 SMALLEST = 112
 
