@@ -108,8 +108,8 @@ def meta(till: Till, limit: float) -> Part:
         part.blocks += till.pairs(cells, "left")
     part.facts += [asking.right_of(key, value, till.answers_upper) for key, value in cells]
     asked = dict.fromkeys(_PEOPLE, "cashier") | dict.fromkeys(_NUMBERS, "document_number")
-    for key, value in cells:
-        kind = asked.get(key.text.upper())
+    for name, value in cells:
+        kind = asked.get(name.text.upper())
         if kind is not None:
             part.facts.append(asking.field(kind, till.noun, list(map(Span, value))))
     if style == "line":

@@ -8,7 +8,15 @@ import pytest
 from vqa.data.wordings import SLOT, recognise, reword, wordings_by_kind
 
 KINDS = wordings_by_kind()
-VALUES = {"page": "receipt", "noun": "bar", "extreme": "highest", "things": "bars", "thing": "a dog", "who": "the man", "group": "apple"}
+VALUES = {
+    "page": "receipt",
+    "noun": "bar",
+    "extreme": "highest",
+    "things": "bars",
+    "thing": "a dog",
+    "who": "the man",
+    "group": "apple",
+}
 
 
 def normalised(text: str) -> str:
