@@ -249,8 +249,8 @@ class Predictor:
             image, index = encode_alone(self.model.vision, batch, features)
             seen = self.model.vision.map(image)
         if self.transcriber is not None:
-            read = self._transcribed(batch.images).memory.select(index)
-            read = self.model.asked(read, *self._asked(batch))
+            memory, transcripts = self._transcribed(batch.images)
+            read = self.model.asked(memory.select(index), *self._asked(batch))
         else:
             read = self.model.read(seen, *self._asked(batch), index)
         if candidates is None:
@@ -260,6 +260,9 @@ class Predictor:
         seconds = (time.perf_counter() - start) / max(1, len(batch))
         if sources is None:
             sources = [source_of(self.model, image.shape, image.shape) for image in batch.images]
+        if self.transcriber is not None:
+            pairs = zip(sources, transcripts, strict=True)
+            sources = [replace(source, rotation=each.rotation) for source, each in pairs]
         lengths = batch.question_mask.sum(1).tolist()
         return [
             self._answer(candidates, sources[index], length, seconds)

@@ -65,6 +65,15 @@ def test_batches_and_kept_images_answer_what_single_ones_do(
         assert answer.evidence is not None and answer.evidence.box is None  # not printed
 
 
+def test_ask_many_reports_the_rotation_of_each_page(reads: Predictor) -> None:
+    page = printed(256, 512, *PAGE)
+    images = [numpy_of(page), numpy_of(torch.rot90(page, 1, (1, 2)))]
+    together = reads.ask_many(images, [0, 1], ["what?"] * 2, top_k=1)
+    alone = [reads.ask(image, "what?", top_k=1) for image in images]
+    assert [answer.rotation for answer in together] == [answer.rotation for answer in alone]
+    assert together[0].rotation == 0 and abs(together[1].rotation) == pytest.approx(90, abs=2)
+
+
 def test_a_letter_far_before_the_window_counts(reads: Predictor) -> None:
     model, tokenizer = reads.model, reads.tokenizer
     texts = ["A" + "lorem ipsum\n" * 60, "B" + "lorem ipsum\n" * 60]
