@@ -10,7 +10,14 @@ from torchvision.transforms.functional import to_pil_image
 from vqa import tokenizer as tokenizers
 from vqa.model import LatteVQA, build
 from vqa.predictor import Predictor
-from vqa.quantization import GROUP, dequantize, dequantize_weights, quantize, quantize_weights
+from vqa.quantization import (
+    GROUP,
+    dequantize,
+    dequantize_weights,
+    quantize,
+    quantize_weights,
+    weight_bits,
+)
 
 ALL_BITS = (4, 5, 6, 8)
 
@@ -64,6 +71,11 @@ def test_a_quantized_weight_is_quantized_to_itself(bits: int) -> None:
     torch.manual_seed(0)
     once = dequantize(*quantize(torch.randn(300, 4 * GROUP), bits))
     torch.testing.assert_close(dequantize(*quantize(once, bits)), once, rtol=1e-3, atol=0)
+
+
+def test_no_weight_gets_fewer_bits_than_the_decoder() -> None:
+    assert weight_bits(4) == {"decoder.model.embed_tokens.": 6, "decoder.": 4, "": 6}
+    assert set(weight_bits(8).values()) == {8}
 
 
 def test_a_convolution_is_quantized_by_output() -> None:
