@@ -71,10 +71,14 @@ def lines_of(likely: Tensor, scale: float) -> list[Line]:
 
 def tilt_of(lines: list[Line]) -> float:
     """Radians by which the rows of a page fall to the right: the median of its lines by length."""
-    flat = sorted((line.angle, line.length) for line in lines if abs(line.angle) < _FLAT)
-    half = sum(length for _, length in flat) / 2
-    for angle, length in flat:
-        half -= length
+    return median_angle([(line.angle, line.length) for line in lines if abs(line.angle) < _FLAT])
+
+
+def median_angle(angles: list[tuple[float, float]]) -> float:
+    """The median of pairs of an angle and its weight; 0 of none."""
+    half = sum(weight for _, weight in angles) / 2
+    for angle, weight in sorted(angles):
+        half -= weight
         if half <= 0:
             return angle
     return 0.0

@@ -24,6 +24,8 @@ _PEOPLE = (
     "OPERATOR",
     "SERVER",
 )
+_ASKED = dict.fromkeys(_PEOPLE, "cashier") | dict.fromkeys(_NUMBERS, "document_number")
+"""Kind of question about the value of a key."""
 _PLACES = ("TABLE", "TABLE", "COUNTER", "TERMINAL", "STATION", "POS NO", "SHIFT", "PAX", "MEMBER")
 _DATES = ("DATE", "DATE", "DATE", "BILL DATE", "INVOICE DATE", "DATE / TIME", "TRANS DATE", "DATED")
 
@@ -107,9 +109,8 @@ def meta(till: Till, limit: float) -> Part:
     else:
         part.blocks += till.pairs(cells, "left")
     part.facts += [asking.right_of(key, value, till.answers_upper) for key, value in cells]
-    asked = dict.fromkeys(_PEOPLE, "cashier") | dict.fromkeys(_NUMBERS, "document_number")
     for name, value in cells:
-        kind = asked.get(name.text.upper())
+        kind = _ASKED.get(name.text.upper())
         if kind is not None:
             part.facts.append(asking.field(kind, till.noun, list(map(Span, value))))
     if style == "line":

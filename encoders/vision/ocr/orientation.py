@@ -1,8 +1,8 @@
-"""Pages that were scanned turned, askew or as a negative: right them, and read them so.
+"""Correct the orientation of a page: rotation, skew and white on black.
 
-Most lines tell their direction, up to which end is the top; the recogniser tells that: it is sure
-of letters that stand upright. Of a dark page its negative is read besides. A light page that is
-read surely as it is costs nothing more.
+Text lines give the angle, but not which end is up. The recogniser decides that: its confidence is
+high for upright letters only. A dark page is also read as its negative. A light, upright page is
+read once.
 """
 
 import math
@@ -15,11 +15,12 @@ from torchvision.transforms.functional import InterpolationMode, rotate
 from encoders.pixels import Pixels, shrink
 from encoders.vision.glyphs import Encoder, Letters
 from encoders.vision.page_view import View, look
+from encoders.vision.text_lines import median_angle
 
 MIN_SKEW = math.radians(3)
 """Less is left: lines are read along their own direction anyway."""
-SURE = 0.9
-"""Mean probability of letters from which a page is the right way up (0.97 to 1.00 measured; upside
+MIN_CONFIDENCE = 0.9
+"""Mean letter confidence from which a page is the right way up (0.97 to 1.00 measured; upside
 down 0.57 to 0.81)."""
 DARK = 100.0
 """Median shade below which a page may be white on black."""
@@ -89,7 +90,8 @@ def read_upright(encoder: Encoder, image: Pixels) -> UprightPage:
     if not _is_dark(image):
         return page
     negative = _upright(encoder, Negative(image))
-    return negative if _total(negative.lines) > _total(page.lines) else page
+    more = _confidence_sum(negative.lines) > _confidence_sum(page.lines)
+    return negative if more else page
 
 
 def _is_dark(image: Pixels) -> bool:
@@ -101,17 +103,15 @@ def _is_dark(image: Pixels) -> bool:
 def _upright(encoder: Encoder, image: Pixels) -> UprightPage:
     page = _read(encoder, image, None)
     angle = reading_angle(page.lines)
-    sure = _confidence(page.lines)
-    if abs(angle) < MIN_SKEW and (sure >= SURE or _count(page.lines) < MIN_LETTERS):
-        return page
     if abs(angle) >= MIN_SKEW:
         page = _read(encoder, image, angle)
-        angle += reading_angle(page.lines)  # what is left of a guess from few lines
-        sure = _confidence(page.lines)
-    if sure >= SURE or _count(page.lines) < MIN_LETTERS:
+        angle += reading_angle(page.lines)  # the rest, where few lines gave a rough first guess
+    letters = sum(len(line.which) for line in page.lines)
+    total = _confidence_sum(page.lines)
+    if letters < MIN_LETTERS or total >= MIN_CONFIDENCE * letters:
         return page
     other = _read(encoder, image, angle + math.pi)
-    return other if _total(other.lines) > _total(page.lines) else page
+    return other if _confidence_sum(other.lines) > total else page
 
 
 def reading_angle(lines: list[Letters]) -> float:
@@ -123,13 +123,8 @@ def reading_angle(lines: list[Letters]) -> float:
     upright = sum(length for angle, length in spans if abs(math.sin(angle)) > math.sqrt(0.5))
     quarter = -math.pi / 2 if 2 * upright > sum(length for _, length in spans) else 0.0
     spans = [(_wrapped(angle - quarter), length) for angle, length in spans]
-    spans = sorted(span for span in spans if abs(span[0]) < math.pi / 4)
-    half = sum(length for _, length in spans) / 2
-    for angle, length in spans:
-        half -= length
-        if half <= 0:
-            return quarter + angle
-    return 0.0
+    near = [span for span in spans if abs(span[0]) < math.pi / 4]
+    return quarter + median_angle(near) if near else 0.0
 
 
 def _read(encoder: Encoder, image: Pixels, angle: float | None) -> UprightPage:
@@ -164,14 +159,6 @@ def _wrapped(angle: float) -> float:
     return math.remainder(angle, 2 * math.pi)
 
 
-def _count(lines: list[Letters]) -> int:
-    return sum(len(letters.which) for letters in lines)
-
-
-def _total(lines: list[Letters]) -> float:
+def _confidence_sum(lines: list[Letters]) -> float:
+    """Sum of the probabilities of all letters."""
     return sum(sum(letters.confidences) for letters in lines)
-
-
-def _confidence(lines: list[Letters]) -> float:
-    """Mean probability of letters."""
-    return _total(lines) / max(1, _count(lines))
