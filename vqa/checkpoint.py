@@ -95,7 +95,7 @@ def fill(model: "LatteVQA", folder: Path) -> None:
     Raises ValueError, in one sentence, for a file that cannot be read and weights that do not fit.
     """
     own = dict(model.state_dict())
-    weights = dequantize_weights(_tensors(folder), {name: own[name].shape for name in own})
+    weights = dequantize_weights(read_tensors(folder), {name: own[name].shape for name in own})
     _check(folder, own, weights)
     model.load_state_dict(weights)
 
@@ -113,10 +113,15 @@ def save_quantized(
     save_torch_state_dict(weights, folder, max_shard_size=shard, metadata={"format": "pt"})
 
 
-def _tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """The tensors in the weight files of `folder`."""
+def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of `folder`, from one weight file or several.
+
+    Raises ValueError for files that are missing or cannot be read.
+    """
     files = [WEIGHTS]
     if not (folder / WEIGHTS).is_file():
+        if not (folder / INDEX).is_file():
+            raise ValueError(f"{folder} has no {WEIGHTS}")
         try:
             index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
             files = sorted({Path(name).name for name in index["weight_map"].values()})

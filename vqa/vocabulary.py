@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from vqa import checkpoint
@@ -42,7 +42,7 @@ def prune_vocabulary(
     pruned, ids = prune_tokenizer(tokenizer, kept)
     target.mkdir(parents=True)
     for file in source.iterdir():
-        if file.is_file() and file.suffix != ".safetensors":
+        if file.is_file() and ".safetensors" not in file.name:
             shutil.copy(file, target / file.name)
     _write(target / "tokenizer.json", pruned)
     _write(target / "config.json", _renumbered(config, ids))
@@ -132,12 +132,12 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
-    path = folder / checkpoint.WEIGHTS
-    if not path.is_file():
-        raise ValueError(f"{folder} has no {checkpoint.WEIGHTS}: prune before quantizing")
-    weights = load_file(path)
+    weights = checkpoint.read_tensors(folder)
     if not any(name.endswith(_ROWS) for name in weights):
-        raise ValueError(f"{path} holds no language model's weights: no {_ROWS[0]} or {_ROWS[1]}")
+        raise ValueError(
+            f"{folder} holds no language model's whole weights, no {' or '.join(_ROWS)}: "
+            "prune before quantizing"
+        )
     return weights
 
 
