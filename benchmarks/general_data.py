@@ -50,8 +50,8 @@ def main() -> None:
         _write(flags.out / "shapes" / f"{split}.jsonl", shapes(split))
         _write(flags.out / "tags" / f"{split}.jsonl", tags(flags.data, flags.out, split))
     _link(flags.data / "sroie_vqa" / "images", flags.out / "receipts" / "images")
-    data = next(iter(examples_of_shapes("train", 1)))
-    _link(Path(data).parents[2], flags.out / "shapes" / "easy_vqa")
+    first = next(iter(examples_of_shapes("train", SHAPES["train"])))
+    _link(Path(first).parents[2], flags.out / "shapes" / "easy_vqa")
     for pack in PHOTOS:
         _link(flags.data / pack, flags.out / "photos" / pack)
 

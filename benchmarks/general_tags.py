@@ -4,6 +4,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,15 @@ def tags_of_photos(data: Path, split: str) -> dict[Path, dict[str, Any]]:
     return {path: found[path] for path in sorted(found)}
 
 
+@cache
 def examples_of_shapes(split: str, count: int) -> dict[str, list[Example]]:
     """Questions of easy-VQA about the first `count` images of which shape and colour are told."""
     found: defaultdict[str, list[Example]] = defaultdict(list)
     data = datasets.create("easy_vqa", None, split)
     for index in range(len(data)):
         found[data[index].image].append(data[index])
-    told = [image for image, examples in found.items() if len(tags_of_shape(examples)) == 3]
-    return {image: found[image] for image in told[:count]}
+    complete = [image for image, examples in found.items() if len(tags_of_shape(examples)) == 3]
+    return {image: found[image] for image in complete[:count]}
 
 
 def tags_of_shape(examples: list[Example]) -> dict[str, str]:

@@ -55,9 +55,9 @@ def _levelled(p: np.ndarray, s: np.ndarray) -> np.ndarray:
 
 
 def abstention_threshold(
-    probabilities: Sequence[float], scores: Sequence[float], chance: float = 0.5
+    probabilities: Sequence[float], scores: Sequence[float], min_accuracy: float = 0.5
 ) -> float:
-    """The least probability from which on answers are right with `chance` or more.
+    """The least probability from which on answers reach `min_accuracy`.
 
     By isotonic regression of the scores (Zadrozny and Elkan 2002), so that a lucky answer among
     improbable ones does not decide. 1 if no answers are.
@@ -66,7 +66,7 @@ def abstention_threshold(
     order = np.argsort(p, kind="stable")
     p, s = p[order], _levelled(p[order], s[order])
     fitted = isotonic_regression(s).x
-    above = fitted >= chance
+    above = fitted >= min_accuracy
     return float(p[np.argmax(above)]) if above.any() else 1.0
 
 

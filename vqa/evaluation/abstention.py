@@ -11,10 +11,10 @@ from vqa.evaluation.confidence import abstention_threshold, auroc, calibration
 from vqa.evaluation.predictions import RunError
 
 
-def calibrate(folder: Path, runs: Sequence[Path], chance: float) -> dict[str, Any]:
+def calibrate(folder: Path, runs: Sequence[Path], min_accuracy: float) -> dict[str, Any]:
     """Write `abstain_below` into the config.json of `folder`; what was measured on `runs`.
 
-    An answer below it is right less often than `chance`. Returns the threshold, the share of
+    An answer below it is right less often than `min_accuracy`. Returns the threshold, the share of
     questions answered, their mean score, the mean score of all, the AUROC of probability for right
     against wrong answers, and the expected calibration error.
     Raises ValueError for a folder without config.json and RunError for runs without scores.
@@ -30,7 +30,7 @@ def calibrate(folder: Path, runs: Sequence[Path], chance: float) -> dict[str, An
         raise RunError("the runs hold no scores; evaluate a split with answers")
     probabilities = [float(row["probability"]) for row in scored]
     scores = [float(row["score"]) for row in scored]
-    threshold = abstention_threshold(probabilities, scores, chance)
+    threshold = abstention_threshold(probabilities, scores, min_accuracy)
     answered = [s for p, s in zip(probabilities, scores, strict=True) if p >= threshold]
     content["abstain_below"] = round(threshold, 3)
     config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
